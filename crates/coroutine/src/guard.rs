@@ -1,0 +1,132 @@
+//! Guard pages: the lowest page of every slot faults when touched, so that a stack which overflows cannot
+//! write into its neighbour.
+//!
+//! `MADV_GUARD_INSTALL` (Linux 6.13) marks the page in the page table and costs nothing else. Before that,
+//! `mprotect` must do: it splits the slab's map, which costs two maps a guard out of `vm.max_map_count`. When
+//! those ran out, every `mmap` in the process would fail, the allocator's too; so the guards stop at a budget
+//! and leave the rest a few thousand.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::slab::page_bytes;
+
+/// `MADV_GUARD_INSTALL` of the kernel's `mman-common.h`; the libc crate does not have it everywhere.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// Where the kernel says how many maps a process may have.
+const MAX_MAP_COUNT_PATH: &str = "/proc/sys/vm/max_map_count";
+
+/// The kernel's default for that number, when it cannot be read.
+const MAX_MAP_COUNT_DEFAULT: usize = 65_530;
+
+/// Maps left to the rest of the process: its libraries, heaps, OS threads and files.
+const MAPS_RESERVED: usize = 4_096;
+
+/// How guard pages are made.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guards {
+    /// `MADV_GUARD_INSTALL` where the kernel has it, else `mprotect`.
+    Automatic,
+    /// `mprotect`, always: what kernels before 6.13 get.
+    Mprotect,
+}
+
+/// Set once the kernel has said that it does not know `MADV_GUARD_INSTALL`. (It also says so, up to Linux
+/// 6.14, of memory locked by `mlockall`; `mprotect` is right for that as well.)
+static MADVISE_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// How many guards of this process are made by `mprotect` now.
+static MPROTECT_GUARDS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many there may be, as last read from the kernel.
+static MPROTECT_GUARDS_MAX: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the page at `address` a guard page; says which way it was done. `slot_bytes` is for error texts
+/// only.
+///
+/// # Errors
+/// The kernel refuses, or the budget of `mprotect` guards is used up.
+///
+/// # Safety
+/// The page lies in a slab, and nothing uses its contents.
+pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) -> io::Result<Guards> {
+    if guards == Guards::Automatic && !MADVISE_REFUSED.load(Ordering::Relaxed) {
+        // SAFETY: the caller vouches for the page.
+        if unsafe { libc::madvise(address as *mut libc::c_void, page_bytes(), MADV_GUARD_INSTALL) } == 0 {
+            return Ok(Guards::Automatic);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            let text = format!("cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}");
+            return Err(io::Error::new(error.kind(), text));
+        }
+        MADVISE_REFUSED.store(true, Ordering::Relaxed);
+    }
+    claim_mprotect_budget(slot_bytes)?;
+    // SAFETY: the caller vouches for the page.
+    if unsafe { libc::mprotect(address as *mut libc::c_void, page_bytes(), libc::PROT_NONE) } != 0 {
+        let error = io::Error::last_os_error();
+        return_mprotect_budget(1);
+        return Err(no_more_guards(slot_bytes, &error.to_string()));
+    }
+    Ok(Guards::Mprotect)
+}
+
+/// Gives `guards` guards back to the budget: they are unmapped.
+pub(crate) fn return_mprotect_budget(guards: usize) {
+    MPROTECT_GUARDS.fetch_sub(guards, Ordering::Relaxed);
+}
+
+/// Takes one guard out of the budget.
+fn claim_mprotect_budget(slot_bytes: usize) -> io::Result<()> {
+    let guards = MPROTECT_GUARDS.fetch_add(1, Ordering::Relaxed);
+    if guards < MPROTECT_GUARDS_MAX.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    // Read (again): somebody may have followed the error's advice while the program ran.
+    let guards_max = mprotect_guards_max(max_map_count());
+    MPROTECT_GUARDS_MAX.store(guards_max, Ordering::Relaxed);
+    if guards < guards_max {
+        return Ok(());
+    }
+    return_mprotect_budget(1);
+    Err(no_more_guards(slot_bytes, &format!("the budget of {guards_max} guard pages is used up")))
+}
+
+/// How many guards a process with that many maps may have: two maps each, and some left for the rest.
+fn mprotect_guards_max(max_map_count: usize) -> usize {
+    max_map_count.saturating_sub(MAPS_RESERVED).max(max_map_count / 2) / 2
+}
+
+/// `vm.max_map_count`.
+fn max_map_count() -> usize {
+    let text = fs::read_to_string(MAX_MAP_COUNT_PATH).unwrap_or_default();
+    text.trim().parse().unwrap_or(MAX_MAP_COUNT_DEFAULT)
+}
+
+/// The error for a guard that cannot be had.
+fn no_more_guards(slot_bytes: usize, reason: &str) -> io::Error {
+    let text = format!(
+        "cannot guard one more stack of {slot_bytes} bytes: {reason}; a guard page costs two maps here, \
+         and vm.max_map_count is {}: raise it (sysctl -w vm.max_map_count=1000000), use fewer green threads, \
+         or Linux 6.13 or later, where guard pages cost none",
+        max_map_count()
+    );
+    io::Error::new(io::ErrorKind::OutOfMemory, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mprotect_guards_max;
+
+    #[test]
+    fn budget_leaves_maps_for_the_rest_of_the_process() {
+        assert_eq!(mprotect_guards_max(65_530), (65_530 - 4_096) / 2);
+        // A tiny limit: half of it, not nothing.
+        assert_eq!(mprotect_guards_max(1_000), 250);
+        assert_eq!(mprotect_guards_max(0), 0);
+    }
+}

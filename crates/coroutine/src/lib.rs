@@ -1,0 +1,51 @@
+//! Stacks and switching for green threads. No I/O, no scheduler: this room knows how a function runs on a
+//! stack of its own and how it is left and entered again, and nothing else.
+//!
+//! ```text
+//!   StackPool ── take ──> Stack ── Coroutine::new ──> Coroutine ── resume ⇄ suspend ──> finished
+//!       ^                                                                                 │
+//!       └───────────────────────────── give_back ───────────── into_stack ────────────────┘
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `slab.rs` | address space, cut into slots; the process-wide list of all slabs |
+//! | `guard.rs` | guard pages: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
+//! | `stack.rs` | one slot, as a stack |
+//! | `pool.rs` | one worker's stacks: reuse, growth, trimming |
+//! | `coroutine.rs` | a function on a stack; the one place where execution switches |
+//! | `overflow.rs` | the report of a stack overflow |
+//!
+//! A round trip, on one thread:
+//! ```
+//! use sward_coroutine::{Coroutine, StackPool};
+//!
+//! let mut pool = StackPool::new();
+//! let stack = pool.take(64 * 1024)?;
+//! // SAFETY: `main` borrows nothing and does not unwind.
+//! let mut coroutine = unsafe {
+//!     Coroutine::new(stack, |suspender| {
+//!         println!("before");
+//!         suspender.suspend();
+//!         println!("after");
+//!     })
+//! };
+//! assert!(!coroutine.resume()); // prints "before"
+//! assert!(coroutine.resume()); // prints "after"
+//! pool.give_back(coroutine.into_stack());
+//! # std::io::Result::Ok(())
+//! ```
+
+mod coroutine;
+mod guard;
+mod overflow;
+mod pool;
+mod slab;
+mod stack;
+
+pub use coroutine::{Coroutine, Suspender};
+#[doc(hidden)]
+pub use guard::Guards;
+pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
+pub use pool::{StackPool, StackStatistics};
+pub use stack::Stack;

@@ -1,0 +1,222 @@
+//! Slabs: large pieces of address space, each cut into slots of one size, one stack to a slot.
+//!
+//! A mapping for each stack would cost a million stacks a million maps, where the kernel allows 65,530
+//! (`vm.max_map_count`). A slab is one map for thousands of stacks. It reserves no memory
+//! (`MAP_NORESERVE`): a page becomes resident when a stack first touches it.
+//!
+//! Protocol: every slab is described by a [`Slab`] that is linked into one process-wide list, is never
+//! unlinked and never freed, so that a signal handler may walk the list at any moment, without a lock. A slab
+//! that has been unmapped stays in the list, marked dead. A description is some 70 bytes, and there are tens
+//! of them.
+
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use crate::guard::{self, Guards};
+
+/// A slab never takes more address space than this, in bytes, unless a single slot does.
+const SLAB_BYTES_MAX: usize = 2 << 30;
+
+/// How many slots the first slab of a size has.
+const FIRST_SLAB_SLOTS: usize = 64;
+
+/// The newest slab; the others follow by [`Slab::next`].
+static NEWEST: AtomicPtr<Slab> = AtomicPtr::new(ptr::null_mut());
+
+/// The description of one slab.
+///
+/// ```text
+///  start                                                                          start + slots * slot_bytes
+///    │  slot 0                        slot 1                        slot 2               │
+///    ▼                                                                                   ▼
+///    ┌───────┬──────────────────────┬───────┬─────────────────────┬───────┬── ... ───────┐
+///    │ guard │        <── stack ─┤··│ guard │      <── stack ─┤···│ guard │              │
+///    └───────┴──────────────────────┴───────┴─────────────────────┴───────┴── ... ───────┘
+///    ├─page──┤                   ├──┤ colour: (slot % 32) * 64 bytes
+///    ├───────── slot_bytes ─────────┤
+/// ```
+///
+/// A million stacks of 64 KiB on 4 KiB pages, each suspended in a shallow call:
+///
+/// ```text
+///  address space   1,000,000 × 64 KiB = 61 GiB   39 slabs: 64, 128, ... 32,768 slots (2 GiB), 32,768, ...
+///  maps            39, or fewer                  the kernel merges neighbouring slabs
+///  resident        1,000,000 × 4 KiB = 3.8 GiB   the top page of each slot
+///  page tables     1,000,000 × 128 bytes         one 4 KiB table maps 2 MiB: 32 slots
+///  guards          no memory of their own        a mark in that page table
+/// ```
+#[derive(Debug)]
+pub(crate) struct Slab {
+    /// Address of the lowest slot.
+    start: usize,
+    /// How many slots there are.
+    slots: usize,
+    /// Bytes from one slot to the next, guard page included.
+    pub(crate) slot_bytes: usize,
+    /// Number of the pool that owns it (see [`crate::StackPool`]).
+    pub(crate) pool: u64,
+    /// Position among the slabs of its size in that pool.
+    pub(crate) index: usize,
+    /// False from just before the memory is unmapped.
+    live: AtomicBool,
+    /// How many guards were made by `mprotect`, and count against the process's budget until unmapped.
+    mprotect_guards: AtomicUsize,
+    /// The slab linked before this one. Written before the slab is published, never after.
+    next: *const Slab,
+}
+
+// SAFETY: all fields are atomic or never change after publication; `next` leads to another slab, which is
+// never freed.
+unsafe impl Send for Slab {}
+// SAFETY: as above.
+unsafe impl Sync for Slab {}
+
+impl Slab {
+    /// Maps a slab with slots of `slot_bytes` bytes (a multiple of the page size), and publishes it. It has
+    /// twice the slots of `previous`; fewer, when the kernel refuses so much address space.
+    ///
+    /// # Errors
+    /// The kernel refuses even one slot.
+    pub(crate) fn map(
+        slot_bytes: usize,
+        previous: Option<&Slab>,
+        pool: u64,
+        index: usize,
+    ) -> io::Result<&'static Slab> {
+        let slots_max = (SLAB_BYTES_MAX / slot_bytes).max(1);
+        let mut slots = previous.map_or(FIRST_SLAB_SLOTS, |slab| slab.slots * 2).min(slots_max);
+        let start = loop {
+            match reserve(slots * slot_bytes) {
+                Ok(start) => break start,
+                Err(error) if slots == 1 => return Err(refused(slot_bytes, &error)),
+                Err(_) => slots /= 2,
+            }
+        };
+        Ok(publish(Slab {
+            start,
+            slots,
+            slot_bytes,
+            pool,
+            index,
+            live: AtomicBool::new(true),
+            mprotect_guards: AtomicUsize::new(0),
+            next: ptr::null(),
+        }))
+    }
+
+    /// How many slots there are.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Size of the whole slab in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots * self.slot_bytes
+    }
+
+    /// Address of the lowest byte of a slot, which is that of its guard page.
+    pub(crate) fn slot_address(&self, slot: usize) -> usize {
+        debug_assert!(slot < self.slots);
+        self.start + slot * self.slot_bytes
+    }
+
+    /// Makes the lowest page of a slot a guard page.
+    ///
+    /// # Errors
+    /// See [`Guards`].
+    pub(crate) fn guard_slot(&self, slot: usize, guards: Guards) -> io::Result<()> {
+        // SAFETY: the slot lies in this live slab, was not handed out yet, and so nothing uses its lowest
+        // page.
+        let kind = unsafe { guard::install(self.slot_address(slot), self.slot_bytes, guards)? };
+        if kind == Guards::Mprotect {
+            self.mprotect_guards.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Gives the address space back to the kernel.
+    ///
+    /// # Safety
+    /// No stack of this slab is in use or will be used again, and this is called once.
+    pub(crate) unsafe fn unmap(&self) {
+        // Before the call: once unmapped, the addresses may be anybody's.
+        self.live.store(false, Ordering::Release);
+        // SAFETY: start and length are those of our own mapping, which the caller says nobody uses.
+        let outcome = unsafe { libc::munmap(self.start as *mut libc::c_void, self.bytes()) };
+        // Can fail only for want of maps (the range is the middle of a merged one); the address space is lost
+        // then.
+        if outcome == 0 {
+            guard::return_mprotect_budget(self.mprotect_guards.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// The live slab in whose guard pages `address` lies. Safe to call in a signal handler.
+pub(crate) fn guarded_by(address: usize) -> Option<&'static Slab> {
+    let mut slab = NEWEST.load(Ordering::Acquire).cast_const();
+    // SAFETY: published slabs are complete (Release in `publish`) and are never freed; null ends the list.
+    while let Some(candidate) = unsafe { slab.as_ref() } {
+        let offset = address.wrapping_sub(candidate.start);
+        let inside = offset < candidate.bytes() && candidate.live.load(Ordering::Acquire);
+        if inside && offset % candidate.slot_bytes < page_bytes() {
+            return Some(candidate);
+        }
+        slab = candidate.next;
+    }
+    None
+}
+
+/// Size of a page in bytes. Safe to call in a signal handler.
+pub(crate) fn page_bytes() -> usize {
+    static CACHED: AtomicUsize = AtomicUsize::new(0);
+    match CACHED.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: sysconf has no preconditions; the page size always exists.
+            let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+            CACHED.store(bytes, Ordering::Relaxed);
+            bytes
+        }
+        bytes => bytes,
+    }
+}
+
+/// Reserves address space that is readable and writable but has no memory yet. Gives its address.
+fn reserve(bytes: usize) -> io::Result<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
+    let address = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // A huge page would make the first touch of a stack cost 2 MiB. Kernels without huge pages answer EINVAL:
+    // fine, too.
+    // SAFETY: the range is the mapping just made.
+    unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(address as usize)
+}
+
+/// Links a slab into the process-wide list, for good.
+fn publish(slab: Slab) -> &'static Slab {
+    let slab = Box::into_raw(Box::new(slab));
+    let mut newest = NEWEST.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: `slab` is ours alone until the exchange below succeeds.
+        unsafe { (*slab).next = newest };
+        match NEWEST.compare_exchange_weak(newest, slab, Ordering::AcqRel, Ordering::Relaxed) {
+            // SAFETY: it came from a Box and is never freed.
+            Ok(_) => return unsafe { &*slab },
+            Err(other) => newest = other,
+        }
+    }
+}
+
+/// The error for an `mmap` that the kernel refused.
+fn refused(slot_bytes: usize, error: &io::Error) -> io::Error {
+    let text = format!(
+        "cannot map a stack of {slot_bytes} bytes: {error}; use fewer or smaller stacks, or loosen \
+         what limits address space: `ulimit -v`, vm.max_map_count, vm.overcommit_memory (2 is strict)"
+    );
+    io::Error::new(error.kind(), text)
+}

@@ -1,0 +1,185 @@
+//! The pool: reuse, sizes, colours, trimming, limits.
+
+#[path = "process/child.rs"]
+mod child;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::panic::{self, AssertUnwindSafe};
+
+use corosensei::stack::Stack as _;
+use sward_coroutine::{Stack, StackPool, StackStatistics};
+
+const STACK_BYTES: usize = 256 * 1024;
+
+fn page_bytes() -> usize {
+    // SAFETY: no preconditions.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Touches every page of a stack, as deep recursion would.
+fn use_deeply(stack: &Stack) {
+    let lowest = stack.limit().get() + page_bytes();
+    for page in (lowest..stack.limit().get() + stack.size()).step_by(page_bytes()) {
+        // SAFETY: the page lies in the stack, above its guard; nothing runs on it.
+        unsafe { (page as *mut u8).write_volatile(1) };
+    }
+}
+
+#[test]
+fn a_stack_is_small() {
+    assert!(size_of::<Stack>() <= 24);
+}
+
+#[test]
+fn sizes_are_rounded_up_to_pages_and_three_at_least() {
+    let mut pool = StackPool::new();
+    let page = page_bytes();
+    for (asked, given) in [(0, 3), (1, 3), (3 * page, 3), (3 * page + 1, 4), (64 * page - 1, 64)] {
+        let stack = pool.take(asked).unwrap();
+        assert_eq!(stack.size(), given * page);
+        let usable = stack.base().get() - stack.limit().get() - page;
+        assert!(usable >= page + page / 2, "{usable} usable bytes");
+        pool.give_back(stack);
+    }
+}
+
+#[test]
+fn a_size_that_cannot_be_is_an_error_that_says_so() {
+    let mut pool = StackPool::new();
+    for size in [usize::MAX, usize::MAX - page_bytes(), isize::MAX as usize, 1 << 60] {
+        let error = pool.take(size).unwrap_err().to_string();
+        assert!(error.starts_with("cannot map a stack of "), "{error}");
+    }
+    let error = pool.take(1 << 60).unwrap_err().to_string();
+    assert!(error.contains("1152921504606846976 bytes"), "{error}");
+    assert!(error.contains("ulimit -v"), "{error}");
+    let stack = pool.take(STACK_BYTES).unwrap();
+    pool.give_back(stack);
+}
+
+#[test]
+fn stacks_do_not_overlap_and_know_their_addresses() {
+    let mut pool = StackPool::new();
+    let stacks: Vec<_> = (0..300).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    let mut limits: Vec<_> = stacks.iter().map(|stack| stack.limit().get()).collect();
+    limits.sort_unstable();
+    assert!(limits.windows(2).all(|pair| pair[0] + STACK_BYTES <= pair[1]));
+    let stack = &stacks[100];
+    let limit = stack.limit().get();
+    assert!(stack.contains(limit) && stack.contains(limit + STACK_BYTES - 1));
+    assert!(!stack.contains(limit - 1) && !stack.contains(limit + STACK_BYTES));
+    stacks.into_iter().for_each(|stack| pool.give_back(stack));
+}
+
+#[test]
+fn tops_are_coloured_and_aligned() {
+    let mut pool = StackPool::new();
+    let stacks: Vec<_> = (0..64).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    for (slot, stack) in stacks.iter().enumerate() {
+        let top = stack.limit().get() + stack.size();
+        assert_eq!(top - stack.base().get(), slot % 32 * 64);
+        assert_eq!(stack.base().get() % 16, 0);
+    }
+    stacks.into_iter().for_each(|stack| pool.give_back(stack));
+}
+
+#[test]
+fn the_stack_given_back_last_goes_out_first() {
+    let mut pool = StackPool::new();
+    let [first, second] = [pool.take(STACK_BYTES).unwrap(), pool.take(STACK_BYTES).unwrap()];
+    let other_size = pool.take(2 * STACK_BYTES).unwrap();
+    let [first_limit, second_limit] = [first.limit(), second.limit()];
+    pool.give_back(first);
+    pool.give_back(second);
+    pool.give_back(other_size);
+    let again = [pool.take(STACK_BYTES).unwrap(), pool.take(STACK_BYTES).unwrap()];
+    assert_eq!([again[0].limit(), again[1].limit()], [second_limit, first_limit]);
+    again.into_iter().for_each(|stack| pool.give_back(stack));
+}
+
+#[test]
+fn statistics_count_what_is_there() {
+    let mut pool = StackPool::new();
+    assert_eq!(pool.statistics(), StackStatistics::default());
+    let stacks: Vec<_> = (0..65).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    let other_size = pool.take(2 * STACK_BYTES).unwrap();
+    pool.give_back(other_size);
+    let statistics = pool.statistics();
+    assert_eq!((statistics.in_use, statistics.free), (65, 1));
+    assert_eq!(statistics.slabs, 3, "64 slots, 128 slots, and one slab of the other size");
+    assert_eq!(statistics.mapped_bytes, (64 + 128) * STACK_BYTES + 64 * 2 * STACK_BYTES);
+    stacks.into_iter().for_each(|stack| pool.give_back(stack));
+    assert_eq!(pool.statistics(), StackStatistics { in_use: 0, free: 66, ..statistics });
+}
+
+#[test]
+fn trim_gives_back_all_but_top_pages_of_cold_stacks() {
+    let mut pool = StackPool::new();
+    let mut stacks: Vec<_> = (0..40).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    assert_eq!(stacks[0].resident_bytes(), 0);
+    stacks.iter().for_each(use_deeply);
+    assert!(stacks.iter().all(|stack| stack.resident_bytes() == STACK_BYTES - page_bytes()));
+    stacks.drain(..).for_each(|stack| pool.give_back(stack));
+
+    assert_eq!(pool.trim(10), 10);
+    assert_eq!(pool.trim(100), 14, "the 16 hot ones are left alone");
+    assert_eq!(pool.trim(100), 0, "nothing is looked at twice");
+
+    let stacks: Vec<_> = (0..40).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    assert!(stacks[..16].iter().all(|stack| stack.resident_bytes() == STACK_BYTES - page_bytes()));
+    assert!(stacks[16..].iter().all(|stack| stack.resident_bytes() == page_bytes()));
+    stacks.into_iter().for_each(|stack| pool.give_back(stack));
+    assert_eq!(pool.trim(usize::MAX), 24, "used again, looked at again");
+}
+
+#[test]
+fn trim_serves_every_size_within_one_limit() {
+    let mut pool = StackPool::new();
+    for size in [STACK_BYTES, 2 * STACK_BYTES] {
+        let stacks: Vec<_> = (0..20).map(|_| pool.take(size).unwrap()).collect();
+        stacks.into_iter().for_each(|stack| pool.give_back(stack));
+    }
+    assert_eq!([pool.trim(0), pool.trim(5), pool.trim(5)], [0, 5, 3]);
+}
+
+/// Where 2 GiB are refused, smaller slabs do; and the end is an error, after which what is there still works.
+#[test]
+#[cfg_attr(feature = "sanitizer", ignore = "the sanitizer needs address space itself")]
+fn scarce_address_space_is_used_up_and_then_an_error() {
+    let child = child::run("scarce_address_space_is_used_up_and_then_an_error", || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+        let mapped_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let bytes = (mapped_kib << 10) + (800 << 20);
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: the structure is valid.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+
+        let mut pool = StackPool::new();
+        let mut stacks = Vec::new();
+        let error = loop {
+            match pool.take(1 << 20) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+        // Slabs of 64, 128 and 256 MiB; the next, of 512 MiB, is refused.
+        assert!(stacks.len() > 700, "of 800 stacks that fit, {}", stacks.len());
+        pool.give_back(stacks.pop().unwrap());
+        stacks.push(pool.take(1 << 20).unwrap());
+        eprintln!("held: {error}");
+    });
+    assert_eq!(child.signal, None, "{}", child.errors);
+    assert!(child.errors.contains("held: cannot map a stack of 1048576 bytes"), "{}", child.errors);
+}
+
+#[test]
+fn a_stack_of_another_pool_is_refused() {
+    let [mut pool, mut other] = [StackPool::new(), StackPool::new()];
+    let own = other.take(STACK_BYTES).unwrap();
+    let foreign = pool.take(STACK_BYTES).unwrap();
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| other.give_back(foreign))).is_err());
+    other.give_back(own);
+}

@@ -1,0 +1,32 @@
+//! A dropped pool gives its address space back. One test, alone in its file: what is mapped is a question
+//! about the whole process.
+
+use corosensei::stack::Stack as _;
+use sward_coroutine::{Guards, Stack, StackPool};
+
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Whether the slot that begins at an address is mapped.
+fn is_mapped(address: usize) -> bool {
+    let mut residency = [0u8; 16];
+    // SAFETY: mincore writes a byte for each of the (at most 16) pages; of unmapped ones it says ENOMEM.
+    unsafe { libc::mincore(address as *mut libc::c_void, STACK_BYTES, residency.as_mut_ptr()) == 0 }
+}
+
+#[test]
+fn a_dropped_pool_unmaps_the_slabs_of_which_no_stack_is_out() {
+    for guards in [Guards::Automatic, Guards::Mprotect] {
+        let mut pool = StackPool::with_guards(guards);
+        // Slabs of 64, 128, 256, 512 and 1024 slots; the last stack lies in the last.
+        let mut stacks: Vec<Stack> = (0..1_000).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+        let addresses: Vec<usize> = stacks.iter().map(|stack| stack.limit().get()).collect();
+        let out = stacks.pop().unwrap();
+        stacks.into_iter().for_each(|stack| pool.give_back(stack));
+        assert!(addresses.iter().all(|&address| is_mapped(address)));
+        drop(pool);
+        for (slot, address) in addresses.into_iter().enumerate() {
+            assert_eq!(is_mapped(address), slot >= 64 + 128 + 256 + 512, "{guards:?}: slot {slot}");
+        }
+        assert!(out.contains(out.base().get() - 1));
+    }
+}

@@ -1,0 +1,412 @@
+//! The io_uring engine: the seam's own shape, so it mostly translates.
+//!
+//! The address of an [`Operation`] is the `user_data` of its request; the kernel hands it back with the result, and
+//! writes straight into the caller's buffer. Requests gather until [`wait`](Engine::wait), where one system call hands them
+//! over, sleeps and makes completions.
+//!
+//! ```text
+//!   user_data:  address of an operation       its request, or the poll that stands in for it
+//!               address of an operation | 1   a cancel of it that failed (one that succeeds is silent)
+//!               2                             the waker's descriptor is readable
+//! ```
+//!
+//! The states of an operation, which `Operation::step` holds:
+//!
+//! ```text
+//!                       -EAGAIN, -EINPROGRESS, -EALREADY
+//!   submit ──▶ requested ───────────────────────────────▶ polling
+//!                │   ▲  ▲                                  │   │
+//!                │   │  └────────────── ready ─────────────┘   │
+//!                │   └─ -EINTR                                 │ error
+//!                ▼                                             ▼
+//!              over ◀──────────────────────────────────────────┘
+//! ```
+//!
+//! The kernel itself waits until a request can be done, but not on a descriptor that is `O_NONBLOCK` (listeners are):
+//! there it says `EAGAIN`, and we wait by a poll and ask again. A cancelled operation never goes round: where the picture
+//! has an arrow back, it is over with `-ECANCELED`.
+//!
+//! Cancel. The kernel looks for the operation among those that sleep. One that it is just trying again it does not
+//! find (`-ENOENT`) though it may go to sleep after all, so the cancel is repeated for as long as the operation is in
+//! [`IoUring::cancelled`]. An address may be used again by another operation once it is off that set. That is
+//! harmless: the kernel takes requests in order, so a cancel that was queued before the address was reused
+//! is over before the new operation begins.
+//!
+//! Ends: whoever drops the engine has collected every completion. If not, the drop does, since the kernel would
+//! go on writing into memory that is no longer there.
+
+mod ring;
+
+use std::collections::HashSet;
+use std::io;
+use std::mem;
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use ::io_uring::squeue::{Entry, Flags};
+use ::io_uring::{opcode, types};
+
+use crate::address::SocketAddress;
+use crate::engine::{Engine, Submitted, Waker};
+use crate::event_fd::EventFd;
+use crate::io_uring::ring::Ring;
+use crate::kind::{EngineKind, OpenError};
+use crate::operation::{Completed, Interest, Operation, Request};
+
+/// The `user_data` of the poll on the waker's descriptor. No operation has this address.
+const WAKER: u64 = 2;
+
+/// Set in the `user_data` of a cancel. Operations are aligned to more than a byte, so no address has it.
+const CANCEL: u64 = 1;
+
+/// In [`Operation::step`]: not the request itself is with the kernel, but a poll that says when to make it again.
+const POLLING: u8 = 1;
+
+/// In [`Operation::step`]: a cancel was asked for.
+const CANCELLED: u8 = 2;
+
+/// In [`Operation::step`]: the result is there, and only waits to be handed back.
+const OVER: u8 = 4;
+
+/// True asynchronous I/O. One ring, for the thread that opened it.
+pub(crate) struct IoUring {
+    ring: Ring,
+    /// Operations that were submitted and whose completion was not yet collected.
+    in_flight: usize,
+    /// Collected outside of a wait, to make room. For the next wait to hand back.
+    early: Completed,
+    /// To be given to the kernel once more, when there is room.
+    again: Completed,
+    /// In flight, and asked to end.
+    cancelled: HashSet<NonNull<Operation>>,
+    /// Operations that a cancel did not find. Those still in `cancelled` are cancelled again.
+    missed: HashSet<NonNull<Operation>>,
+    wake: EventFd,
+    /// Whether the kernel watches `wake`.
+    watching: bool,
+}
+
+impl IoUring {
+    /// Opens a ring for the calling thread.
+    pub(crate) fn open() -> Result<IoUring, OpenError> {
+        let ring = Ring::open()?;
+        let wake = EventFd::new().map_err(|cause| OpenError::new(EngineKind::IoUring, "eventfd", cause))?;
+        Ok(IoUring {
+            ring,
+            in_flight: 0,
+            early: Completed::new(),
+            again: Completed::new(),
+            cancelled: HashSet::new(),
+            missed: HashSet::new(),
+            wake,
+            watching: false,
+        })
+    }
+
+    /// Queues a request, and makes room first where there is none.
+    ///
+    /// # Panics
+    /// The kernel takes nothing more, for a reason that will not pass.
+    ///
+    /// # Safety
+    /// As for [`Ring::push`].
+    unsafe fn push(&mut self, entry: &Entry) {
+        // SAFETY: the caller's word.
+        while unsafe { self.ring.push(entry) }.is_err() {
+            if let Err(error) = self.enter(0, None) {
+                panic!("io_uring takes no more requests: {error}");
+            }
+            // The kernel may refuse to take requests as long as too many completions lie there.
+            let mut early = mem::take(&mut self.early);
+            self.collect(&mut early);
+            self.early = early;
+        }
+    }
+
+    /// Enters the kernel. Reasons to come back early that pass by themselves are no errors.
+    fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<()> {
+        match self.ring.enter(least, timeout) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Takes every completion that is there, and appends the operations that are over. Enters no kernel and queues no
+    /// request, so that it can run when there is no room for one.
+    fn collect(&mut self, completed: &mut Completed) {
+        let mut woken = false;
+        for entry in self.ring.completions() {
+            let (data, result) = (entry.user_data(), entry.result());
+            if data == WAKER {
+                woken = true;
+                continue;
+            }
+            let address = ptr::with_exposed_provenance_mut::<Operation>((data & !CANCEL) as usize);
+            let operation = NonNull::new(address).expect("every request has an address or a number");
+            if data & CANCEL != 0 {
+                if result == -libc::ENOENT && self.cancelled.contains(&operation) {
+                    self.missed.insert(operation);
+                }
+                continue;
+            }
+            // SAFETY: the operation was submitted and not handed back, so its submitter vouches for it.
+            let list = match settle(unsafe { operation.as_ref() }, result) {
+                Settled::Again => &mut self.again,
+                Settled::Over { was_cancelled } => {
+                    self.in_flight -= 1;
+                    if was_cancelled {
+                        self.cancelled.remove(&operation);
+                    }
+                    &mut *completed
+                }
+            };
+            // SAFETY: it was with the kernel, so on no list; its submitter vouches for the address.
+            unsafe { list.push(operation) };
+        }
+        if woken {
+            self.watching = false;
+            self.wake.drain();
+            self.ring.system_calls += 1;
+        }
+    }
+
+    /// Queues what the engine itself wants from the kernel: operations once more, cancels once more, the waker.
+    fn replenish(&mut self) {
+        let mut again = mem::take(&mut self.again);
+        while let Some(operation) = again.pop() {
+            // SAFETY: it is in flight, so its submitter vouches for it.
+            let waiting = unsafe { operation.as_ref() };
+            if waiting.step.get() & CANCELLED == 0 {
+                // SAFETY: the submitter vouches for every pointer of the request until the completion.
+                unsafe { self.push(&encode(operation)) };
+            } else {
+                // It was cancelled between two requests, when the kernel did not know of it.
+                end(waiting, -libc::ECANCELED);
+                self.cancelled.remove(&operation);
+                self.in_flight -= 1;
+                // SAFETY: it was popped just now; the submitter vouches for the address.
+                unsafe { self.early.push(operation) };
+            }
+        }
+        for operation in mem::take(&mut self.missed) {
+            if self.cancelled.contains(&operation) {
+                self.push_cancel(operation);
+            }
+        }
+        if !self.watching {
+            self.watching = true;
+            let poll = opcode::PollAdd::new(types::Fd(self.wake.fd()), libc::POLLIN as u32);
+            // SAFETY: a poll has no pointers.
+            unsafe { self.push(&poll.build().user_data(WAKER)) };
+        }
+    }
+
+    fn push_cancel(&mut self, operation: NonNull<Operation>) {
+        let address = address_of(operation);
+        let mut entry = opcode::AsyncCancel::new(address).build().user_data(address | CANCEL);
+        if self.ring.parameters().is_feature_skip_cqe_on_success() {
+            entry = entry.flags(Flags::SKIP_SUCCESS);
+        }
+        // SAFETY: a cancel has no pointers; the address is only compared.
+        unsafe { self.push(&entry) };
+    }
+}
+
+impl Engine for IoUring {
+    fn name(&self) -> &'static str {
+        EngineKind::IoUring.name()
+    }
+
+    unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
+        // SAFETY: the caller vouches for the operation.
+        unsafe { operation.as_ref() }.step.set(0);
+        // SAFETY: the caller vouches for every pointer of the request until the completion.
+        unsafe { self.push(&encode(operation)) };
+        self.in_flight += 1;
+        Submitted::Pending
+    }
+
+    unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
+        // SAFETY: the caller says that it was not handed back, so its submitter vouches for it.
+        let step = &unsafe { operation.as_ref() }.step;
+        if step.get() & (CANCELLED | OVER) == 0 {
+            step.set(step.get() | CANCELLED);
+            self.cancelled.insert(operation);
+            self.push_cancel(operation);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, completed: &mut Completed) -> io::Result<()> {
+        self.replenish();
+        let looks_only = timeout == Some(Duration::ZERO)
+            || !self.early.is_empty()
+            || !self.again.is_empty()
+            || !self.missed.is_empty()
+            || !self.watching
+            || !self.ring.completions().is_empty();
+        completed.append(&mut self.early);
+        if !looks_only {
+            self.enter(1, timeout)?;
+        } else if self.ring.wants_enter() {
+            self.enter(0, None)?;
+        }
+        self.collect(completed);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        self.wake.waker()
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.ring.system_calls
+    }
+}
+
+impl Drop for IoUring {
+    fn drop(&mut self) {
+        let mut completed = Completed::new();
+        while self.in_flight > 0 {
+            while self.again.pop().is_some() {
+                self.in_flight -= 1;
+            }
+            // Kernels before 5.19 do not know this cancel. There we wait until all is over by itself.
+            let everything = opcode::AsyncCancel2::new(types::CancelBuilder::any());
+            // A full ring is submitted below, and the cancel comes the next time round.
+            // SAFETY: a cancel has no pointers.
+            let _ = unsafe { self.ring.push(&everything.build().user_data(WAKER)) };
+            if self.in_flight > 0 && self.enter(1, Some(Duration::from_millis(10))).is_err() {
+                // The kernel holds buffers that are about to be freed, and there is no way to take them back.
+                std::process::abort();
+            }
+            self.collect(&mut completed);
+        }
+    }
+}
+
+/// What a completion means for its operation.
+enum Settled {
+    /// The kernel has to be asked once more.
+    Again,
+    /// The result is in it. `was_cancelled`: a cancel was asked for, whether or not it came first.
+    Over { was_cancelled: bool },
+}
+
+/// One step in the picture at the head of this file.
+fn settle(operation: &Operation, result: i32) -> Settled {
+    let step = operation.step.get();
+    let was_cancelled = step & CANCELLED != 0;
+    let next = match (step & POLLING != 0, -result) {
+        (true, ..=0) => Some(step & !POLLING),
+        (_, libc::EINTR) => Some(step),
+        // `EALREADY`: an earlier connect of the socket was cancelled, and goes on.
+        (false, libc::EINPROGRESS | libc::EALREADY) => Some(step | POLLING),
+        // Of a connect, this is an answer: there is no local port left.
+        (false, libc::EAGAIN) if !matches!(operation.request, Request::Connect { .. }) => {
+            Some(step | POLLING)
+        }
+        _ => None,
+    };
+    match next {
+        Some(step) if !was_cancelled => {
+            operation.step.set(step);
+            return Settled::Again;
+        }
+        Some(_) => end(operation, -libc::ECANCELED),
+        None if result > 0 && matches!(operation.request, Request::Poll { .. }) => {
+            end(operation, result & POLL_ANSWERS);
+        }
+        None => end(operation, result),
+    }
+    Settled::Over { was_cancelled }
+}
+
+fn end(operation: &Operation, result: i32) {
+    operation.set_result(result);
+    operation.step.set(OVER);
+}
+
+/// What the result of a [`Request::Poll`] may have.
+const POLL_ANSWERS: i32 = (libc::POLLIN | libc::POLLOUT | libc::POLLERR | libc::POLLHUP) as i32;
+
+fn address_of(operation: NonNull<Operation>) -> u64 {
+    operation.as_ptr().expose_provenance() as u64
+}
+
+/// The submission entry for the state that `operation` is in.
+fn encode(operation: NonNull<Operation>) -> Entry {
+    // SAFETY: whoever submits it vouches for it.
+    let Operation { request, step, .. } = unsafe { operation.as_ref() };
+    let entry = if step.get() & POLLING != 0 {
+        let fd = types::Fd(request.source().fd);
+        opcode::PollAdd::new(fd, poll_mask(request.interest())).build()
+    } else {
+        encode_request(request)
+    };
+    entry.user_data(address_of(operation))
+}
+
+fn encode_request(request: &Request) -> Entry {
+    let fd = types::Fd(request.source().fd);
+    match *request {
+        Request::Accept { address, .. } => {
+            let (address, length) = if address.is_null() {
+                (ptr::null_mut(), ptr::null_mut())
+            } else {
+                // SAFETY: the submitter vouches for the address.
+                unsafe {
+                    (*address).length = SocketAddress::CAPACITY;
+                    ((&raw mut (*address).storage).cast(), &raw mut (*address).length)
+                }
+            };
+            opcode::Accept::new(fd, address, length).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Request::Connect { address, .. } => {
+            // SAFETY: the submitter vouches for the address.
+            let (address, length) = unsafe { ((&raw const (*address).storage).cast(), (*address).length) };
+            opcode::Connect::new(fd, address, length).build()
+        }
+        Request::Receive { buffer, length, flags, .. } => {
+            opcode::Recv::new(fd, buffer, entry_length(length)).flags(flags).build()
+        }
+        Request::Send { buffer, length, flags, .. } => {
+            let flags = flags | libc::MSG_NOSIGNAL;
+            opcode::Send::new(fd, buffer, entry_length(length)).flags(flags).build()
+        }
+        Request::ReceiveMessage { message, flags, .. } => {
+            opcode::RecvMsg::new(fd, message).flags(flags as u32).build()
+        }
+        Request::SendMessage { message, flags, .. } => {
+            opcode::SendMsg::new(fd, message).flags((flags | libc::MSG_NOSIGNAL) as u32).build()
+        }
+        Request::Read { buffer, length, .. } => {
+            opcode::Read::new(fd, buffer, entry_length(length)).offset(CURRENT_POSITION).build()
+        }
+        Request::Write { buffer, length, .. } => {
+            opcode::Write::new(fd, buffer, entry_length(length)).offset(CURRENT_POSITION).build()
+        }
+        Request::Poll { interest, .. } => opcode::PollAdd::new(fd, poll_mask(interest)).build(),
+    }
+}
+
+/// Reads and writes where `read(2)` and `write(2)` would.
+const CURRENT_POSITION: u64 = u64::MAX;
+
+/// An entry has 32 bits for the length, and results are signed.
+fn entry_length(length: usize) -> u32 {
+    length.min(i32::MAX as usize) as u32
+}
+
+fn poll_mask(interest: Interest) -> u32 {
+    let mut mask = 0;
+    if interest.contains(Interest::READ) {
+        mask |= libc::POLLIN;
+    }
+    if interest.contains(Interest::WRITE) {
+        mask |= libc::POLLOUT;
+    }
+    mask as u32
+}

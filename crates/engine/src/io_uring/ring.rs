@@ -1,0 +1,254 @@
+//! The pair of rings: how it is set up, and the one system call that drives it.
+//!
+//! The set-up goes down a ladder until a rung holds. Each newer rung lets the kernel interrupt the thread less:
+//!
+//! ```text
+//!   DEFER_TASKRUN | SINGLE_ISSUER | SUBMIT_ALL   6.1    completions are made when the thread asks for them
+//!   COOP_TASKRUN | SUBMIT_ALL                    5.19   ... when it enters the kernel for whatever reason
+//!   (nothing)                                    5.11   ... when the kernel likes to, by an interrupt
+//! ```
+//!
+//! Only `EINVAL` (an older kernel, which does not know a flag) leads down; every other error is final. A ring that
+//! opened is then made to prove itself: features, operations, and one no-op there and back, since a filter may well let
+//! the first system call through and stop the second.
+//!
+//! The `io-uring` crate maps the rings and knows the layout of the entries. Entering is done by hand here, for
+//! its submitter forgets the registered index of the ring, which saves each call the look-up of the descriptor.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::time::Duration;
+
+use ::io_uring::cqueue::CompletionQueue;
+use ::io_uring::squeue::Entry;
+use ::io_uring::{EnterFlags, Parameters, Probe, opcode, types};
+
+use crate::kind::{EngineKind, OpenError};
+
+/// Requests that fit between two system calls. When more come, they are submitted early.
+const SUBMISSIONS: u32 = 1024;
+
+/// Completions that fit between two looks. When more come, the kernel keeps them (`IORING_FEAT_NODROP`).
+const COMPLETIONS: u32 = 8192;
+
+/// Every operation that [`super::encode`] and the engine itself use.
+const OPERATIONS: [(u8, &str); 11] = [
+    (opcode::Nop::CODE, "NOP"),
+    (opcode::Accept::CODE, "ACCEPT"),
+    (opcode::Connect::CODE, "CONNECT"),
+    (opcode::Recv::CODE, "RECV"),
+    (opcode::Send::CODE, "SEND"),
+    (opcode::RecvMsg::CODE, "RECVMSG"),
+    (opcode::SendMsg::CODE, "SENDMSG"),
+    (opcode::Read::CODE, "READ"),
+    (opcode::Write::CODE, "WRITE"),
+    (opcode::PollAdd::CODE, "POLL_ADD"),
+    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+];
+
+/// A ring that works, of the thread that opened it.
+pub(super) struct Ring {
+    rings: ::io_uring::IoUring,
+    /// The index under which this thread has registered the ring, if it could.
+    registered: Option<u32>,
+    /// The flags that every enter has.
+    enter_flags: EnterFlags,
+    /// How often the kernel was entered.
+    pub(super) system_calls: u64,
+}
+
+/// No room for another request before the kernel has taken some.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Ring {
+    /// Opens a ring for the calling thread, and proves that it works.
+    pub(super) fn open() -> Result<Ring, OpenError> {
+        let failed = |attempted| move |cause| OpenError::new(EngineKind::IoUring, attempted, cause);
+        let rings = set_up().map_err(failed("io_uring_setup"))?;
+        check_features(rings.params()).map_err(failed("feature check"))?;
+        check_operations(&rings).map_err(failed("io_uring_register"))?;
+        let mut enter_flags = EnterFlags::GETEVENTS;
+        // A thread that waits for the network is idle, not waiting for a disk.
+        if rings.params().is_feature_no_iowait() {
+            enter_flags |= EnterFlags::NO_IOWAIT;
+        }
+        let mut ring = Ring { rings, registered: None, enter_flags, system_calls: 0 };
+        // Kernels before 5.18 cannot; the ring works without.
+        ring.registered = ring.register().ok();
+        if ring.registered.is_some() {
+            ring.enter_flags |= EnterFlags::REGISTERED_RING;
+        }
+        ring.round_trip().map_err(failed("io_uring_enter"))?;
+        Ok(ring)
+    }
+
+    /// What the kernel said of itself at set-up.
+    pub(super) fn parameters(&self) -> &Parameters {
+        self.rings.params()
+    }
+
+    /// Queues a request for the next [`enter`](Ring::enter).
+    ///
+    /// # Safety
+    /// Whatever `entry` points to stays valid until its completion has been collected.
+    pub(super) unsafe fn push(&mut self, entry: &Entry) -> Result<(), Full> {
+        // SAFETY: the caller vouches for the pointers.
+        unsafe { self.rings.submission().push(entry) }.map_err(|_| Full)
+    }
+
+    /// The completions that are there. What is taken from it makes room when it is dropped.
+    pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
+        self.rings.completion()
+    }
+
+    /// Whether the kernel has something to do for us that takes an [`enter`](Ring::enter).
+    pub(super) fn wants_enter(&mut self) -> bool {
+        let submissions = self.rings.submission();
+        !submissions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
+    }
+
+    /// Hands over what is queued, and sleeps until there are `least` completions or `timeout` is over (`None`: without
+    /// limit). Returns how many requests the kernel took; when not all, it has not slept.
+    ///
+    /// # Errors
+    /// `ETIME`: the time was over. `EINTR`: a signal. `EBUSY`: completions must be collected first. `EAGAIN`: memory is short
+    /// for the moment. None of these says that nothing was handed over.
+    pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<u32> {
+        let to_submit = self.rings.submission().len() as u32;
+        let time = timeout.map(|timeout| types::Timespec::from(timeout.min(LONGEST)));
+        let mut flags = self.enter_flags;
+        let mut argument = EnterArgument { signals: 0, signals_size: 0, least_wait_us: 0, time: 0 };
+        let (pointer, size) = match &time {
+            None => (ptr::null(), 0),
+            Some(time) => {
+                flags |= EnterFlags::EXT_ARG;
+                argument.time = ptr::from_ref(time) as u64;
+                (&raw const argument, size_of::<EnterArgument>())
+            }
+        };
+        let ring = self.registered.map_or(self.rings.as_raw_fd(), |index| index as i32);
+        self.system_calls += 1;
+        // SAFETY: the argument and the time that it points to live until the call returns. The requests' pointers
+        // were vouched for at `push`.
+        let taken = unsafe {
+            libc::syscall(libc::SYS_io_uring_enter, ring, to_submit, least, flags.bits(), pointer, size)
+        };
+        if taken < 0 { Err(io::Error::last_os_error()) } else { Ok(taken as u32) }
+    }
+
+    /// Sends a no-op through both rings.
+    fn round_trip(&mut self) -> io::Result<()> {
+        // SAFETY: a no-op has no pointers.
+        unsafe { self.push(&opcode::Nop::new().build()) }.expect("a new ring has room");
+        loop {
+            match self.enter(1, None) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(entry) = self.completions().next() {
+                return match entry.result() {
+                    0 => Ok(()),
+                    errno => Err(io::Error::from_raw_os_error(-errno)),
+                };
+            }
+        }
+    }
+
+    /// Registers the ring with this thread. Returns its index.
+    fn register(&self) -> io::Result<u32> {
+        let mut update = RegisteredRing { index: u32::MAX, reserved: 0, fd: self.rings.as_raw_fd() as u64 };
+        self.register_call(IORING_REGISTER_RING_FDS, &mut update)?;
+        Ok(update.index)
+    }
+
+    fn register_call(&self, operation: u32, update: &mut RegisteredRing) -> io::Result<()> {
+        let ring = self.rings.as_raw_fd();
+        // SAFETY: one update is passed, and its count. The kernel writes within it.
+        let done =
+            unsafe { libc::syscall(libc::SYS_io_uring_register, ring, operation, &raw mut *update, 1) };
+        if done == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if let Some(index) = self.registered {
+            // Else the thread would keep the ring open, and have one place less of its 16.
+            let _ = self
+                .register_call(IORING_UNREGISTER_RING_FDS, &mut RegisteredRing { index, reserved: 0, fd: 0 });
+        }
+    }
+}
+
+/// The longest sleep. The kernel counts seconds in a signed number; beyond a century nobody notices.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+const IORING_REGISTER_RING_FDS: u32 = 20;
+const IORING_UNREGISTER_RING_FDS: u32 = 21;
+
+/// `struct io_uring_rsrc_update`, as far as rings use it.
+#[repr(C)]
+struct RegisteredRing {
+    index: u32,
+    reserved: u32,
+    fd: u64,
+}
+
+/// `struct io_uring_getevents_arg`.
+#[repr(C)]
+struct EnterArgument {
+    /// The signal mask while waiting: none of our own.
+    signals: u64,
+    signals_size: u32,
+    least_wait_us: u32,
+    /// The address of a `__kernel_timespec`.
+    time: u64,
+}
+
+/// Goes down the ladder.
+fn set_up() -> io::Result<::io_uring::IoUring> {
+    let mut deferred = ::io_uring::IoUring::builder();
+    deferred.setup_defer_taskrun().setup_single_issuer().setup_taskrun_flag().setup_submit_all();
+    let mut cooperative = ::io_uring::IoUring::builder();
+    cooperative.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
+    let plain = ::io_uring::IoUring::builder();
+
+    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+    for mut rung in [deferred, cooperative, plain] {
+        match rung.setup_clamp().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
+            opened_or_forbidden => return opened_or_forbidden,
+        }
+    }
+    Err(refused)
+}
+
+fn check_features(parameters: &Parameters) -> io::Result<()> {
+    let needed = [
+        (parameters.is_feature_nodrop(), "keeping completions that do not fit (Linux 5.5)"),
+        (parameters.is_feature_fast_poll(), "waiting without threads (Linux 5.7)"),
+        (parameters.is_feature_ext_arg(), "waiting with a timeout (Linux 5.11)"),
+    ];
+    match needed.into_iter().find(|(present, _)| !present) {
+        None => Ok(()),
+        Some((_, name)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("this kernel's io_uring is too old, it lacks {name}"),
+        )),
+    }
+}
+
+fn check_operations(rings: &::io_uring::IoUring) -> io::Result<()> {
+    let mut probe = Probe::new();
+    rings.submitter().register_probe(&mut probe)?;
+    match OPERATIONS.into_iter().find(|(code, _)| !probe.is_supported(*code)) {
+        None => Ok(()),
+        Some((_, name)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("this kernel's io_uring lacks the operation {name}"),
+        )),
+    }
+}

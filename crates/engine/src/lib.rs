@@ -1,0 +1,41 @@
+//! I/O engines for green threads: requests go in, completions come out.
+//!
+//! One trait, [`Engine`], is shaped like a completion queue, since a green thread that waits for its completion may lend
+//! the kernel a buffer on its own stack. io_uring is that shape already. Readiness kernels (epoll, poll, select,
+//! SIGIO, busy polling) are an adapter under it: `readiness.rs` turns any [`Poller`] into an [`Engine`], so each of
+//! them is one short file.
+//!
+//! ```text
+//!              Engine: submit · cancel · wait · waker
+//!             ╱                                      ╲
+//!        io_uring.rs                             readiness.rs ── perform.rs (the non-blocking call)
+//!                                                     │
+//!                                    Poller: arm · disarm · poll · waker
+//!                                 ╱       │       │        │        ╲
+//!                            epoll.rs  poll.rs  select.rs  sigio.rs  spin.rs
+//! ```
+//!
+//! Which engine runs is chosen in one place, [`EngineKind::open`].
+
+mod address;
+mod engine;
+mod epoll;
+mod event_fd;
+mod io_uring;
+mod kind;
+mod operation;
+mod perform;
+mod poll;
+mod poll_set;
+mod readiness;
+mod select;
+mod sigio;
+mod spin;
+mod timeout;
+
+pub use address::SocketAddress;
+pub use engine::{Engine, Submitted, Wake, Waker};
+pub use kind::{Choice, EngineKind, OpenError, UnknownEngine};
+pub use operation::{Completed, Interest, Operation, Request, Source};
+pub use perform::perform_blocking;
+pub use readiness::{Poller, Readiness, Ready};

@@ -1,0 +1,269 @@
+//! One non-blocking attempt at a request: the only place where a readiness engine calls `recv`, `send` and their like.
+//!
+//! Nothing here changes a descriptor for good. `O_NONBLOCK` belongs to the user, is shared by every clone and is
+//! visible to other processes, so each call is made non-blocking by itself:
+//!
+//! | request | how it is kept from blocking |
+//! |---|---|
+//! | receive and send | `MSG_DONTWAIT` |
+//! | read and write | `RWF_NOWAIT`; where a file does not know it (a terminal, pipes before Linux 6.4) `poll(2)` first, and then no more than surely fits |
+//! | accept | no per-call flag exists: the listener is `O_NONBLOCK` when it comes here |
+//! | connect | no per-call flag exists: `O_NONBLOCK` is set for the call and taken back |
+//!
+//! A connect is called again once the socket is writable, and then tells how it went. Asking for `SO_ERROR` tells that as
+//! well, but leaves the socket "connecting": after a failure it could not connect again, and after success it could.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use crate::address::SocketAddress;
+use crate::operation::{Interest, Request};
+use crate::timeout;
+
+/// The step of a connect that has been called once.
+const CONNECT_BEGUN: u8 = 1;
+
+/// Tries `request` once. `None`: it would block. Otherwise the call's result or a negative errno.
+///
+/// `step` starts at 0 and belongs to the request until it is over.
+///
+/// # Safety
+/// Every pointer in `request` is valid for the length that stands beside it.
+pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> {
+    // SAFETY (of every call below): the caller vouches for the request's pointers and lengths.
+    match *request {
+        // SAFETY: see above.
+        Request::Accept { listener, address } => unsafe { accept(listener.fd, address) },
+        // SAFETY: see above.
+        Request::Connect { socket, address } => unsafe { connect(socket.fd, address, step) },
+        Request::Receive { socket, buffer, length, flags } => {
+            let flags = flags | libc::MSG_DONTWAIT;
+            // SAFETY: see above.
+            attempt(|| unsafe { libc::recv(socket.fd, buffer.cast(), capped(length), flags) })
+        }
+        Request::Send { socket, buffer, length, flags } => {
+            let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: see above.
+            attempt(|| unsafe { libc::send(socket.fd, buffer.cast(), capped(length), flags) })
+        }
+        Request::ReceiveMessage { socket, message, flags } => {
+            // SAFETY: see above.
+            attempt(|| unsafe { libc::recvmsg(socket.fd, message, flags | libc::MSG_DONTWAIT) })
+        }
+        Request::SendMessage { socket, message, flags } => {
+            let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: see above.
+            attempt(|| unsafe { libc::sendmsg(socket.fd, message, flags) })
+        }
+        // SAFETY: see above.
+        Request::Read { file, buffer, length } => unsafe { read(file.fd, buffer, capped(length)) },
+        // SAFETY: see above.
+        Request::Write { file, buffer, length } => unsafe { write(file.fd, buffer, capped(length)) },
+        Request::Poll { source, interest } => poll(source.fd, interest, Some(Duration::ZERO)),
+    }
+}
+
+/// Performs `request` on the calling OS thread, which sleeps until it is done or `timeout` is over. `None`: timed out.
+///
+/// For callers that have no engine: plain OS threads, and green threads that unwind and so must not switch.
+///
+/// # Safety
+/// Every pointer in `request` is valid for the length that stands beside it.
+pub unsafe fn perform_blocking(request: &Request, timeout: Option<Duration>) -> Option<i32> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let step = Cell::new(0);
+    loop {
+        // SAFETY: the caller vouches for the request.
+        if let Some(result) = unsafe { perform(request, &step) } {
+            return Some(result);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return None;
+        }
+        // What it says does not matter: ready or not, the next attempt finds out.
+        poll(request.source().fd, request.interest(), left);
+    }
+}
+
+/// Makes `call` until it is not interrupted. `None`: it would have blocked.
+fn attempt(mut call: impl FnMut() -> isize) -> Option<i32> {
+    loop {
+        let returned = call();
+        if returned >= 0 {
+            // Every length is capped, by `capped` or by the kernel, so no count is beyond an i32.
+            return Some(returned as i32);
+        }
+        match errno() {
+            libc::EINTR => continue,
+            libc::EAGAIN => return None,
+            error => return Some(-error),
+        }
+    }
+}
+
+/// The errno of the call that has just failed.
+fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// A length whose count fits a result.
+fn capped(length: usize) -> usize {
+    length.min(i32::MAX as usize)
+}
+
+/// # Safety
+/// `address` is null or valid.
+unsafe fn accept(listener: RawFd, address: *mut SocketAddress) -> Option<i32> {
+    attempt(|| {
+        let (storage, length) = if address.is_null() {
+            (ptr::null_mut(), ptr::null_mut())
+        } else {
+            // SAFETY: not null, so the caller vouches for it.
+            unsafe {
+                (*address).length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+                (&raw mut (*address).storage, &raw mut (*address).length)
+            }
+        };
+        // SAFETY: both pointers are null, or the storage has the length that is given.
+        unsafe { libc::accept4(listener, storage.cast(), length, libc::SOCK_CLOEXEC) as isize }
+    })
+}
+
+/// # Safety
+/// `address` is valid.
+unsafe fn connect(socket: RawFd, address: *const SocketAddress, step: &Cell<u8>) -> Option<i32> {
+    let begun = step.replace(CONNECT_BEGUN) == CONNECT_BEGUN;
+    // SAFETY: the caller vouches for the address.
+    match unsafe { connect_without_waiting(socket, address) } {
+        // On its way; perhaps since an earlier connect that was cancelled, for which a blocking connect waits, too.
+        Some(error) if error == -libc::EINPROGRESS || error == -libc::EALREADY => None,
+        Some(error) if error == -libc::EISCONN && begun => Some(0),
+        // A Unix listener whose backlog is full. No readiness tells when that ends.
+        None => Some(-libc::EAGAIN),
+        over => over,
+    }
+}
+
+/// # Safety
+/// `address` is valid.
+unsafe fn connect_without_waiting(socket: RawFd, address: *const SocketAddress) -> Option<i32> {
+    let was_blocking = !is_nonblocking(socket);
+    if was_blocking {
+        set_nonblocking(socket, true);
+    }
+    // SAFETY: the caller vouches for the address, which has `length` bytes in its storage.
+    let result = attempt(|| unsafe {
+        libc::connect(socket, (&raw const (*address).storage).cast(), (*address).length) as isize
+    });
+    if was_blocking {
+        set_nonblocking(socket, false);
+    }
+    result
+}
+
+fn is_nonblocking(fd: RawFd) -> bool {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_NONBLOCK != 0
+}
+
+/// FIONBIO, since it changes this one flag; F_SETFL would put back all of them as they were a moment ago. A failure
+/// means that the descriptor is not open, which the call that follows reports.
+fn set_nonblocking(fd: RawFd, nonblocking: bool) {
+    let mut value = i32::from(nonblocking);
+    // SAFETY: FIONBIO reads one int.
+    unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut value) };
+}
+
+/// Whether this is a TCP socket, the one kind where a short count says that the kernel has no more.
+pub(crate) fn is_tcp(socket: RawFd) -> bool {
+    let mut protocol = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `protocol`.
+    let returned = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            (&raw mut protocol).cast(),
+            &raw mut length,
+        )
+    };
+    returned == 0 && protocol == libc::IPPROTO_TCP
+}
+
+/// # Safety
+/// `buffer` is valid for writes of `length` bytes.
+unsafe fn read(fd: RawFd, buffer: *mut u8, length: usize) -> Option<i32> {
+    let part = libc::iovec { iov_base: buffer.cast(), iov_len: length };
+    // SAFETY: the caller vouches for the buffer. Offset -1 is the file's own position.
+    match attempt(|| unsafe { libc::preadv2(fd, &raw const part, 1, -1, libc::RWF_NOWAIT) }) {
+        Some(error) if error == -libc::EOPNOTSUPP => {
+            if let error @ ..0 = poll(fd, Interest::READ, Some(Duration::ZERO))? {
+                return Some(error);
+            }
+        }
+        None if is_regular(fd) => {}
+        over => return over,
+    }
+    // SAFETY: as above.
+    attempt(|| unsafe { libc::read(fd, buffer.cast(), length) })
+}
+
+/// # Safety
+/// `buffer` is valid for reads of `length` bytes.
+unsafe fn write(fd: RawFd, buffer: *const u8, mut length: usize) -> Option<i32> {
+    let part = libc::iovec { iov_base: buffer.cast_mut().cast(), iov_len: length };
+    // SAFETY: the caller vouches for the buffer, which is only read. Offset -1 is the file's own position.
+    match attempt(|| unsafe { libc::pwritev2(fd, &raw const part, 1, -1, libc::RWF_NOWAIT) }) {
+        Some(error) if error == -libc::EOPNOTSUPP => {
+            if let error @ ..0 = poll(fd, Interest::WRITE, Some(Duration::ZERO))? {
+                return Some(error);
+            }
+            // Writable means that this much can be written without waiting.
+            if !is_nonblocking(fd) && !is_regular(fd) {
+                length = length.min(libc::PIPE_BUF);
+            }
+        }
+        None if is_regular(fd) => {}
+        over => return over,
+    }
+    // SAFETY: as above.
+    attempt(|| unsafe { libc::write(fd, buffer.cast(), length) })
+}
+
+/// A regular file that says "would block" waits for the disk. No readiness tells when that ends, so it is read in place.
+fn is_regular(fd: RawFd) -> bool {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `status` has room for what fstat writes, and is read only if it has been written.
+    unsafe {
+        libc::fstat(fd, status.as_mut_ptr()) == 0
+            && status.assume_init().st_mode & libc::S_IFMT == libc::S_IFREG
+    }
+}
+
+/// `poll(2)` on one descriptor: the events that are there, a negative errno, or `None` if there are none in time.
+fn poll(fd: RawFd, interest: Interest, limit: Option<Duration>) -> Option<i32> {
+    let mut events = 0;
+    if interest.contains(Interest::READ) {
+        events |= libc::POLLIN;
+    }
+    if interest.contains(Interest::WRITE) {
+        events |= libc::POLLOUT;
+    }
+    let mut descriptor = libc::pollfd { fd, events, revents: 0 };
+    let limit = limit.map(timeout::timespec);
+    // SAFETY: one pollfd; the timespec is null or valid; no signal mask.
+    let count = unsafe { libc::ppoll(&raw mut descriptor, 1, timeout::pointer(&limit), ptr::null()) };
+    match count {
+        ..0 if errno() == libc::EINTR => None,
+        ..0 => Some(-errno()),
+        0 => None,
+        _ if descriptor.revents & libc::POLLNVAL != 0 => Some(-libc::EBADF),
+        _ => Some(descriptor.revents.into()),
+    }
+}

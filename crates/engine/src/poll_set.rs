@@ -1,0 +1,143 @@
+//! The armed directions of many descriptors, as one array that `poll(2)` takes.
+//!
+//! A dense array, and an index into it by descriptor number, so that arming, disarming and forgetting cost the same
+//! however many are armed, and the kernel is shown no more than is armed. What is reported is taken out: one-shot.
+
+use std::io;
+use std::ptr;
+use std::time::Duration;
+
+use crate::operation::{Interest, Source};
+use crate::readiness::Ready;
+use crate::timeout;
+
+/// Set when the descriptor is armed for reading.
+const READ: i16 = libc::POLLIN | libc::POLLRDHUP;
+
+/// Set when the descriptor is armed for writing.
+const WRITE: i16 = libc::POLLOUT;
+
+/// What it means when nobody asked for it.
+const BROKEN: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+
+/// In `positions`: not in the set.
+const ABSENT: u32 = u32::MAX;
+
+/// A set of armed descriptors.
+#[derive(Default)]
+pub(crate) struct PollSet {
+    /// Each has at least one direction in its `events`.
+    descriptors: Vec<libc::pollfd>,
+    /// The identity of the descriptor at the same position of `descriptors`.
+    ids: Vec<u64>,
+    /// By descriptor number: where in `descriptors` it stands, or [`ABSENT`].
+    positions: Vec<u32>,
+}
+
+impl PollSet {
+    /// Whether nothing is armed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.descriptors.is_empty()
+    }
+
+    /// Adds directions. What was armed under an older identity of the same descriptor is dropped.
+    pub(crate) fn arm(&mut self, source: Source, interest: Interest) {
+        let index = source.fd as usize;
+        if index >= self.positions.len() {
+            self.positions.resize(index + 1, ABSENT);
+        }
+        if self.positions[index] == ABSENT {
+            self.positions[index] = self.descriptors.len() as u32;
+            self.descriptors.push(libc::pollfd { fd: source.fd, events: 0, revents: 0 });
+            self.ids.push(source.id);
+        }
+        let position = self.positions[index] as usize;
+        let descriptor = &mut self.descriptors[position];
+        if self.ids[position] != source.id {
+            self.ids[position] = source.id;
+            descriptor.events = 0;
+        }
+        descriptor.events |= events(interest);
+    }
+
+    /// Takes directions away, if they are armed for this identity.
+    pub(crate) fn disarm(&mut self, source: Source, interest: Interest) {
+        let position = self.positions.get(source.fd as usize).map_or(ABSENT, |position| *position) as usize;
+        if self.ids.get(position) == Some(&source.id) {
+            self.disarm_at(position, interest);
+        }
+    }
+
+    fn disarm_at(&mut self, position: usize, interest: Interest) {
+        let descriptor = &mut self.descriptors[position];
+        descriptor.events &= !events(interest);
+        if descriptor.events != 0 {
+            return;
+        }
+        self.positions[descriptor.fd as usize] = ABSENT;
+        self.descriptors.swap_remove(position);
+        self.ids.swap_remove(position);
+        if let Some(moved) = self.descriptors.get(position) {
+            self.positions[moved.fd as usize] = position as u32;
+        }
+    }
+
+    /// Sleeps until something armed is ready or `timeout` is over (`None`: without limit). Moves what is ready from the
+    /// set to `ready`. May return early with nothing.
+    pub(crate) fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let limit = timeout.map(timeout::timespec);
+        let (array, length) = (self.descriptors.as_mut_ptr(), self.descriptors.len() as libc::nfds_t);
+        // SAFETY: the array has this length; the timespec is null or valid; no signal mask.
+        let count = unsafe { libc::ppoll(array, length, timeout::pointer(&limit), ptr::null()) };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        }
+        let mut left = count;
+        // Backwards, since what is taken out is replaced by the last, which has been looked at.
+        for position in (0..self.descriptors.len()).rev() {
+            if left == 0 {
+                break;
+            }
+            let seen = self.descriptors[position].revents;
+            if seen != 0 {
+                left -= 1;
+                self.report(position, seen, ready);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves everything from the set to `ready`.
+    pub(crate) fn report_all(&mut self, ready: &mut Vec<Ready>) {
+        for position in (0..self.descriptors.len()).rev() {
+            self.report(position, libc::POLLIN | libc::POLLOUT, ready);
+        }
+    }
+
+    fn report(&mut self, position: usize, seen: i16, ready: &mut Vec<Ready>) {
+        let libc::pollfd { fd, events, .. } = self.descriptors[position];
+        let broken = seen & BROKEN != 0;
+        let mut interest = Interest::NONE;
+        if events & READ != 0 && (broken || seen & READ != 0) {
+            interest = Interest::READ;
+        }
+        if events & WRITE != 0 && (broken || seen & WRITE != 0) {
+            interest = interest.union(Interest::WRITE);
+        }
+        let source = Source { fd, id: self.ids[position] };
+        ready.push(Ready { source, interest, hangup: broken || seen & libc::POLLRDHUP != 0 });
+        self.disarm_at(position, interest);
+    }
+}
+
+fn events(interest: Interest) -> i16 {
+    let mut events = 0;
+    if interest.contains(Interest::READ) {
+        events |= READ;
+    }
+    if interest.contains(Interest::WRITE) {
+        events |= WRITE;
+    }
+    events
+}

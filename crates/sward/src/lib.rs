@@ -1,0 +1,48 @@
+//! Green threads for Rust behind the standard library's own names.
+//!
+//! Change `std::` to `sward::` in `thread`, `net` and `time`, call [`run`] once in `main`, and plain blocking code (a thread per
+//! connection, `Read` and `Write`, no `async`) runs on an event loop, through io_uring where the kernel has it.
+//!
+//! ```no_run
+//! use std::io::{Read, Write};
+//! use sward::{net::TcpListener, thread};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+//!     unsafe { sward::run(serve)? }
+//! }
+//!
+//! fn serve() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:8080")?;
+//!     for stream in listener.incoming() {
+//!         let mut stream = stream?;
+//!         thread::spawn(move || -> std::io::Result<()> {
+//!             let mut buffer = [0; 4096];
+//!             loop {
+//!                 let length = stream.read(&mut buffer)?;
+//!                 if length == 0 {
+//!                     return Ok(());
+//!                 }
+//!                 stream.write_all(&buffer[..length])?;
+//!             }
+//!         });
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Outside [`run`] everything works as well and blocks the calling OS thread, so a library may use these types without asking
+//! its users to be green.
+
+pub mod net;
+pub mod os;
+mod runtime;
+pub mod thread;
+pub mod time;
+
+#[doc(no_inline)]
+pub use std::io;
+
+pub use runtime::offload::offload;
+pub use runtime::{Builder, Handle, engine_name, run, worker_count, worker_index};
+pub use sward_engine::EngineKind;

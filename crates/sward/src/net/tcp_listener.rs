@@ -1,0 +1,218 @@
+//! [`TcpListener`]. `accept(2)` knows no "do not block this time", so the socket inside is always `O_NONBLOCK`, and what the
+//! user has asked for stands in the shared modes. It is put into force when the socket leaves this library.
+
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use super::socket::Socket;
+use super::to_socket_addrs::try_each;
+use super::{TcpStream, ToSocketAddrs};
+
+/// Connections that the kernel completes ahead of [`TcpListener::accept`]; it makes less of it where
+/// `net.core.somaxconn` says so. std asks for 128, which one burst of clients overflows before the worker has its turn.
+const BACKLOG: i32 = 4096;
+
+/// A TCP socket that accepts connections: [`std::net::TcpListener`].
+///
+/// Behind [`as_raw_fd`](AsRawFd::as_raw_fd) is a descriptor in non-blocking mode, whatever
+/// [`set_nonblocking`](TcpListener::set_nonblocking) has said. Converting into std's type or an [`OwnedFd`] puts the mode
+/// back, unless clones of the listener still use it.
+pub struct TcpListener {
+    socket: Socket,
+    inner: std::net::TcpListener,
+}
+
+impl TcpListener {
+    /// Listens on the first of the addresses that can be had: [`std::net::TcpListener::bind`]. Port 0 is any free one.
+    ///
+    /// # Errors
+    /// The last address's error; `InvalidInput` if there is none.
+    ///
+    /// ```
+    /// let listener = sward::net::TcpListener::bind("127.0.0.1:0")?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        let inner = try_each(addr, std::net::TcpListener::bind)?;
+        socket2::SockRef::from(&inner).listen(BACKLOG)?;
+        inner.set_nonblocking(true)?;
+        Ok(TcpListener { socket: Socket::new(&inner), inner })
+    }
+
+    /// Its own address.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Another handle to the same socket. Modes are shared.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        let inner = self.inner.try_clone()?;
+        Ok(TcpListener { socket: self.socket.new_clone(&inner), inner })
+    }
+
+    /// Waits for a connection and takes it, with the peer's address. A cancellation point.
+    ///
+    /// # Errors
+    /// The kernel's: the connection may have been reset already, or no descriptor may be left. Most pass, so a server goes
+    /// on.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        if self.socket.nonblocking() {
+            let (stream, address) = self.inner.accept()?;
+            return Ok((TcpStream::from_fresh(stream), address));
+        }
+        let (accepted, address) = self.socket.accept()?;
+        Ok((TcpStream::from_fresh(accepted.into()), address))
+    }
+
+    /// [`accept`](TcpListener::accept) for ever, without the peers' addresses.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// As [`incoming`](TcpListener::incoming), and owns the listener.
+    pub fn into_incoming(self) -> IntoIncoming {
+        IntoIncoming { listener: self }
+    }
+
+    /// Sets `IP_TTL`, in hops.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.inner.set_ttl(ttl)
+    }
+
+    /// `IP_TTL`, in hops.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.inner.ttl()
+    }
+
+    /// The pending error of the socket, and takes it away.
+    ///
+    /// # Errors
+    /// The kernel's, of asking.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+
+    /// Whether [`accept`](TcpListener::accept) gives `WouldBlock` instead of waiting. Shared by clones.
+    ///
+    /// # Errors
+    /// None; std's signature has them.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.socket.set_nonblocking(nonblocking);
+        Ok(())
+    }
+}
+
+/// The connections of a listener, for ever: [`std::net::Incoming`].
+#[derive(Debug)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}
+
+/// The connections of a listener that it owns, for ever: `std::net::IntoIncoming`.
+#[derive(Debug)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct IntoIncoming {
+    listener: TcpListener,
+}
+
+impl Iterator for IntoIncoming {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for IntoIncoming {}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(formatter)
+    }
+}
+
+impl From<std::net::TcpListener> for TcpListener {
+    /// Keeps the mode that the socket is in.
+    fn from(inner: std::net::TcpListener) -> TcpListener {
+        let socket = Socket::new(&inner);
+        socket.set_nonblocking(socket2::SockRef::from(&inner).nonblocking().unwrap_or(false));
+        // Fails only if this is no open descriptor. Then `accept` says so.
+        let _ = inner.set_nonblocking(true);
+        TcpListener { socket, inner }
+    }
+}
+
+impl From<TcpListener> for std::net::TcpListener {
+    fn from(listener: TcpListener) -> std::net::TcpListener {
+        let TcpListener { socket, inner } = listener;
+        if !socket.has_clones() {
+            // As above.
+            let _ = inner.set_nonblocking(socket.nonblocking());
+        }
+        inner
+    }
+}
+
+impl From<OwnedFd> for TcpListener {
+    fn from(descriptor: OwnedFd) -> TcpListener {
+        std::net::TcpListener::from(descriptor).into()
+    }
+}
+
+impl From<TcpListener> for OwnedFd {
+    fn from(listener: TcpListener) -> OwnedFd {
+        std::net::TcpListener::from(listener).into()
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+impl IntoRawFd for TcpListener {
+    fn into_raw_fd(self) -> RawFd {
+        std::net::TcpListener::from(self).into_raw_fd()
+    }
+}
+
+impl FromRawFd for TcpListener {
+    unsafe fn from_raw_fd(fd: RawFd) -> TcpListener {
+        // SAFETY: the caller's word.
+        unsafe { std::net::TcpListener::from_raw_fd(fd) }.into()
+    }
+}

@@ -1,0 +1,3 @@
+//! `std::os`: what is particular to this system.
+
+pub mod fd;

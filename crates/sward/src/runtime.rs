@@ -1,0 +1,314 @@
+//! The runtime: starts the workers, runs the main closure as the first green thread, ends what is left, returns.
+//!
+//! ```text
+//!   runtime.rs    run, Builder, Handle: the door
+//!   worker.rs     the loop: run queue, mail, timers, engine            one per OS thread
+//!   wait.rs       every blocking call: perform · sleep · park          called by green threads
+//!   task.rs       one thread and its wake-up word                      any thread
+//!   shared.rs     what workers share: mailboxes, wakers, stealing      any thread
+//!   mailbox.rs    messages to a worker, and its sleep protocol         any thread
+//!   timers.rs     timing wheel                                         the owning worker
+//!   offload.rs    OS threads for calls that cannot but block           any thread
+//!   futex.rs      how an OS thread sleeps on its wake-up word
+//! ```
+
+mod futex;
+pub(crate) mod mailbox;
+pub(crate) mod offload;
+pub(crate) mod shared;
+pub(crate) mod task;
+pub(crate) mod timers;
+pub(crate) mod wait;
+pub(crate) mod worker;
+
+use std::io;
+use std::panic::{Location, resume_unwind};
+use std::sync::{Arc, Once, mpsc};
+
+use sward_engine::{Choice, EngineKind};
+
+use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
+use mailbox::Message;
+use shared::Shared;
+use task::Task;
+use worker::Worker;
+
+/// Address space of a green thread's stack unless its builder says otherwise, in bytes.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Address space of the main green thread's stack, in bytes: what a program's `main` has on Linux.
+const MAIN_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Runs `main` as the first green thread of a new runtime with default settings, and returns what it returns.
+///
+/// Inside, `sward::thread::spawn` makes green threads, and whatever blocks through this library suspends the green thread only.
+/// There is a worker for each core; the calling OS thread is one of them until `run` returns. When `main` has returned,
+/// threads that still run are [cancelled](crate::thread::JoinHandle::cancel), and `run` returns once they have ended.
+///
+/// # Safety
+/// Green threads share OS threads, and a blocking call of this library switches between them. The code that runs on
+/// them must not hold a *scoped thread-local value* across such a call: a borrow or a guard that is right only
+/// because code between two points on one OS thread nests. Known crates that hand out such values: `scoped-tls`
+/// (`ScopedKey::set` around a blocking call), `tracing`'s entered spans (`Span::enter` across a blocking call gives wrong
+/// spans, but no undefined behaviour), `parking_lot`'s `ReentrantMutex` and `std`'s `ReentrantLock` (held across
+/// a blocking call, they let another green thread of the same worker in).
+/// Ordinary `thread_local!` values, read or written between blocking calls, are fine: a green thread stays on its worker.
+///
+/// # Errors
+/// If the engine cannot be opened or an OS thread cannot be started.
+///
+/// # Panics
+/// If `main` panics, with its panic; and if called inside a green thread.
+///
+/// # Examples
+/// ```
+/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+/// let sum = unsafe {
+///     sward::run(|| {
+///         let threads: Vec<_> = (1..=3).map(|n| sward::thread::spawn(move || n * n)).collect();
+///         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<i32>()
+///     })
+/// };
+/// assert_eq!(sum.unwrap(), 14);
+/// ```
+#[track_caller]
+pub unsafe fn run<F, T>(main: F) -> io::Result<T>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: the caller's word.
+    unsafe { Builder::new().run(main) }
+}
+
+/// Settings of a runtime.
+///
+/// ```
+/// let engine = unsafe {
+///     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+///     sward::Builder::new().workers(1).engine(sward::EngineKind::Epoll).run(sward::engine_name)
+/// };
+/// assert_eq!(engine.unwrap(), Some("epoll"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    workers: Option<usize>,
+    engine: Option<EngineKind>,
+    stack_bytes: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// A worker per core, the best engine that the kernel has (or the one that `SWARD_ENGINE` names), stacks of 256 KiB.
+    pub fn new() -> Builder {
+        Builder { workers: None, engine: None, stack_bytes: STACK_BYTES }
+    }
+
+    /// How many OS threads run green threads. The thread that calls [`run`](Builder::run) is the first.
+    ///
+    /// # Panics
+    /// If `workers` is 0.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        assert!(workers > 0, "a runtime needs at least one worker");
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Which engine to use. Then no other will do: if the kernel refuses it, `run` fails and says why.
+    pub fn engine(mut self, engine: EngineKind) -> Builder {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Address space of each green thread's stack, in bytes, unless [its builder](crate::thread::Builder::stack_size) says
+    /// otherwise. Only pages that are used take memory.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// Starts the runtime and runs `main` in it: see [`run`].
+    ///
+    /// # Safety
+    /// As [`run`].
+    ///
+    /// # Errors
+    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, or if an OS thread cannot be started.
+    ///
+    /// # Panics
+    /// If `main` panics, with its panic; and if called inside a green thread.
+    #[track_caller]
+    pub unsafe fn run<F, T>(self, main: F) -> io::Result<T>
+    where
+        F: FnOnce() -> T,
+    {
+        assert!(
+            !Worker::is_here(),
+            "sward::run was called inside a green thread; it starts a whole runtime. Use sward::thread::spawn there"
+        );
+        let spawned_at = Location::caller();
+        let choice = match self.engine {
+            Some(kind) => Choice::Named(kind),
+            None => Choice::from_environment().map_err(invalid)?,
+        };
+        let (engine, fallback) = choice.open().map_err(unsupported)?;
+        if let Some(reason) = fallback {
+            say_once(&format!("sward: running on {}, since {reason}", engine.name()));
+        }
+        let kind: EngineKind = engine.name().parse().expect("an engine's name is its kind's");
+
+        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
+        let stealers = queues.iter().map(crossbeam_deque::Worker::stealer).collect();
+        let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind));
+        let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
+        let stop = StopAtEnd(Arc::clone(&shared));
+        let main = move || {
+            let _stop = stop;
+            main()
+        };
+        // SAFETY: `run` does not return before the main task has ended, so what `main` borrows outlives it; and the task is
+        // sent to the first worker, which is this OS thread.
+        let packet = unsafe { Packet::new(main, None) };
+
+        std::thread::scope(|scope| {
+            let (report, reports) = mpsc::channel();
+            for (index, queue) in (1..).zip(queues) {
+                let (theirs, report) = (Arc::clone(&shared), report.clone());
+                let thread = std::thread::Builder::new().name(format!("sward-worker-{index}"));
+                let started = thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
+                if let Err(error) = started {
+                    shared.stop();
+                    return Err(io::Error::new(error.kind(), format!("starting worker {index}: {error}")));
+                }
+            }
+            drop(report);
+            // The channel hangs up when each worker has reported.
+            if let Ok(error) = reports.recv() {
+                shared.stop();
+                return Err(error);
+            }
+            let name = Some("main".into());
+            let task = Task::green(Arc::clone(&shared), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
+            shared.send(0, Message::Start(task));
+            first.run();
+            Ok(())
+        })?;
+        drop(first);
+        while let Some(task) = shared.steal(0) {
+            worker::abandon(task);
+        }
+        match packet.take() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(payload)) => resume_unwind(payload),
+            None => unreachable!("the first worker returns after the main task has"),
+        }
+    }
+}
+
+/// A worker's OS thread: opens its engine, says how that went, and schedules.
+fn run_worker(
+    shared: Arc<Shared>,
+    index: usize,
+    queue: crossbeam_deque::Worker<Arc<Task>>,
+    kind: EngineKind,
+    report: mpsc::Sender<io::Error>,
+) {
+    match Choice::Named(kind).open() {
+        Ok((engine, _)) => {
+            let worker = Worker::new(shared, index, queue, engine);
+            drop(report);
+            worker.run();
+        }
+        Err(error) => {
+            let _ = report.send(unsupported(error));
+        }
+    }
+}
+
+/// Ends the runtime when the main closure returns or unwinds.
+struct StopAtEnd(Arc<Shared>);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+fn unsupported(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, error)
+}
+
+/// Tells the person who started the program, once in its life.
+fn say_once(message: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| eprintln!("{message}"));
+}
+
+/// The name of the engine that the calling green thread's runtime uses; `None` on an OS thread.
+pub fn engine_name() -> Option<&'static str> {
+    Worker::current().map(|(worker, _)| worker.shared().engine().name())
+}
+
+/// The number of the worker that the calling green thread belongs to, from 0; `None` on an OS thread.
+pub fn worker_index() -> Option<usize> {
+    Worker::current().map(|(worker, _)| worker.index())
+}
+
+/// How many workers the calling green thread's runtime has; `None` on an OS thread.
+pub fn worker_count() -> Option<usize> {
+    Worker::current().map(|(worker, _)| worker.shared().workers())
+}
+
+/// A way into a runtime from an OS thread that is not one of its workers.
+///
+/// ```
+/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+/// let answer = unsafe {
+///     sward::run(|| {
+///         let handle = sward::Handle::current().expect("inside run");
+///         let thread = std::thread::spawn(move || handle.spawn(|| 6 * 7).join().unwrap());
+///         sward::offload(|| thread.join().unwrap())
+///     })
+/// };
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// The runtime of the calling green thread; `None` on an OS thread.
+    pub fn current() -> Option<Handle> {
+        Worker::current().map(|(worker, _)| Handle(Arc::clone(worker.shared())))
+    }
+
+    /// Starts a green thread in this runtime, from any thread. Once the runtime is ending, the thread does not start and
+    /// [joining](JoinHandle::join) it says [`Cancelled`](crate::thread::Cancelled).
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        ThreadBuilder::new().spawn_in(&self.0, f)
+    }
+
+    /// Green threads that have started and not ended.
+    pub fn live_threads(&self) -> usize {
+        self.0.live()
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Handle").field("engine", &self.0.engine()).field("live", &self.live_threads()).finish()
+    }
+}

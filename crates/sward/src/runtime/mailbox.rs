@@ -1,0 +1,93 @@
+//! What other threads have to say to a worker, and the protocol that never lets it sleep through a message.
+//!
+//! ```text
+//!   sender                                worker
+//!   push the message                      say "I sleep"
+//!   ── sequentially consistent ──         ── sequentially consistent ──
+//!   does it sleep? then wake it           is there mail? then do not sleep
+//! ```
+//!
+//! Each side writes its own flag and then reads the other's, so at least one of them sees the other.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::task::Task;
+
+/// A message to a worker.
+pub(crate) enum Message {
+    /// This parked task has been notified: run it. The runtime's own reference keeps it alive until it has run.
+    Ready(*const Task),
+    /// Start this task here.
+    Start(Arc<Task>),
+    /// The task has its cancel bit set: interrupt what it waits for.
+    Cancel(Arc<Task>),
+    /// Cancel all, then end.
+    Stop,
+}
+
+// SAFETY: the pointer in `Ready` is to a `Task`, which is Sync, and it lives until the receiver has run it: it is
+// parked, only a resume can end it, and the one notification that this message carries is what resumes it.
+unsafe impl Send for Message {}
+
+/// Any thread pushes, the owning worker takes.
+pub(crate) struct Mailbox {
+    messages: Mutex<Vec<Message>>,
+    /// `messages` is not empty. Written under its lock.
+    pending: AtomicBool,
+    /// The worker sleeps in its engine, or is about to.
+    sleeping: AtomicBool,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Mailbox {
+        Mailbox { messages: Mutex::new(Vec::new()), pending: AtomicBool::new(false), sleeping: AtomicBool::new(false) }
+    }
+
+    /// Leaves a message. True: the worker sleeps, and the caller has to wake its engine.
+    #[must_use]
+    pub(crate) fn push(&self, message: Message) -> bool {
+        {
+            let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+            messages.push(message);
+            self.pending.store(true, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        self.claim_wake()
+    }
+
+    /// True if the worker sleeps and nobody else has undertaken to wake it.
+    #[must_use]
+    pub(crate) fn claim_wake(&self) -> bool {
+        self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether there is mail. Costs a load.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Swaps all messages into `empty`, which is empty.
+    pub(crate) fn take(&self, empty: &mut Vec<Message>) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *messages, empty);
+        self.pending.store(false, Ordering::Relaxed);
+    }
+
+    /// Announces sleep. False: there is mail, do not sleep.
+    #[must_use]
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.has_mail() {
+            self.awake();
+            return false;
+        }
+        true
+    }
+
+    /// Sleep is over.
+    pub(crate) fn awake(&self) {
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+}

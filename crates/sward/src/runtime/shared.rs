@@ -1,0 +1,181 @@
+//! What the workers of one runtime share, and what the outside sees of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_deque::{Injector, Steal, Stealer};
+use sward_engine::{EngineKind, Waker};
+
+use super::mailbox::{Mailbox, Message};
+use super::task::Task;
+
+/// One runtime. Every green thread holds a reference.
+pub(crate) struct Shared {
+    workers: Box<[Remote]>,
+    /// Unstarted tasks from outside the workers.
+    injector: Injector<Arc<Task>>,
+    /// Workers that sleep and would take unstarted tasks.
+    sleepers: AtomicUsize,
+    /// The main closure has returned: nothing new is started.
+    stopping: AtomicBool,
+    /// Address space of a stack unless the thread's builder says otherwise.
+    stack_bytes: usize,
+    engine: EngineKind,
+}
+
+/// The outside of a worker.
+struct Remote {
+    mailbox: Mailbox,
+    /// Set before the worker takes its first task, never changed.
+    waker: OnceLock<Waker>,
+    stealer: Stealer<Arc<Task>>,
+    counters: Counters,
+}
+
+/// Written by the owning worker, read by anyone.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    pub(crate) live: AtomicUsize,
+    pub(crate) spawned: AtomicU64,
+    pub(crate) switches: AtomicU64,
+    pub(crate) steals: AtomicU64,
+}
+
+impl Counters {
+    /// Adds without a locked instruction: there is one writer.
+    pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(stealers: Vec<Stealer<Arc<Task>>>, stack_bytes: usize, engine: EngineKind) -> Shared {
+        let workers = stealers.into_iter().map(|stealer| Remote {
+            mailbox: Mailbox::new(),
+            waker: OnceLock::new(),
+            stealer,
+            counters: Counters::default(),
+        });
+        Shared {
+            workers: workers.collect(),
+            injector: Injector::new(),
+            sleepers: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            stack_bytes,
+            engine,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> EngineKind {
+        self.engine
+    }
+
+    pub(crate) fn stack_bytes(&self) -> usize {
+        self.stack_bytes
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub(crate) fn mailbox(&self, worker: usize) -> &Mailbox {
+        &self.workers[worker].mailbox
+    }
+
+    pub(crate) fn counters(&self, worker: usize) -> &Counters {
+        &self.workers[worker].counters
+    }
+
+    pub(crate) fn set_waker(&self, worker: usize, waker: Waker) {
+        let set = self.workers[worker].waker.set(waker);
+        debug_assert!(set.is_ok(), "a worker starts once");
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Ends the runtime: each worker cancels what runs on it and returns when that is over.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for worker in 0..self.workers() {
+            self.send(worker, Message::Stop);
+        }
+    }
+
+    /// Leaves a message for a worker and wakes it if it sleeps. From any thread.
+    pub(crate) fn send(&self, worker: usize, message: Message) {
+        if self.workers[worker].mailbox.push(message) {
+            self.wake(worker);
+        }
+    }
+
+    fn wake(&self, worker: usize) {
+        if let Some(waker) = self.workers[worker].waker.get() {
+            waker.wake();
+        }
+    }
+
+    // ---- unstarted tasks ----------------------------------------------------------------------------------------
+
+    /// Takes in an unstarted task from a thread that is not a worker.
+    pub(crate) fn inject(&self, task: Arc<Task>) {
+        self.injector.push(task);
+        self.work_has_come();
+    }
+
+    /// Some queue of unstarted tasks has got one: wakes a worker if one sleeps.
+    pub(crate) fn work_has_come(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(worker) = (0..self.workers()).find(|&worker| self.workers[worker].mailbox.claim_wake()) {
+            self.wake(worker);
+        }
+    }
+
+    /// Whether anybody has an unstarted task. After [`Shared::enter_sleep`], a "no" cannot be outdated.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.workers.iter().any(|worker| !worker.stealer.is_empty())
+    }
+
+    pub(crate) fn injector_is_empty(&self) -> bool {
+        self.injector.is_empty()
+    }
+
+    pub(crate) fn enter_sleep(&self) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave_sleep(&self) {
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes an unstarted task from the injector or from another worker.
+    pub(crate) fn steal(&self, thief: usize) -> Option<Arc<Task>> {
+        let workers = self.workers.len();
+        let others = (1..workers).map(|step| (thief + step) % workers);
+        let mut sources = std::iter::once(None).chain(others.map(Some));
+        sources.find_map(|source| {
+            loop {
+                let stolen = match source {
+                    None => self.injector.steal(),
+                    Some(worker) => self.workers[worker].stealer.steal(),
+                };
+                match stolen {
+                    Steal::Success(task) => return Some(task),
+                    Steal::Empty => return None,
+                    Steal::Retry => {}
+                }
+            }
+        })
+    }
+
+    /// Green threads that live, over all workers.
+    pub(crate) fn live(&self) -> usize {
+        self.workers.iter().map(|worker| worker.counters.live.load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,291 @@
+//! A worker's timers: a hierarchical timing wheel over nodes that lie in the frames of those who wait.
+//!
+//! Insert and remove are a few loads and stores, however many timers there are. Time is counted in ticks of 2^16 ns
+//! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late.
+//!
+//! ```text
+//!  level 0:  64 slots of 1 tick           65.5 µs each
+//!  level 1:  64 slots of 64 ticks          4.2 ms
+//!  level 2:  64 slots of 4096 ticks      268   ms
+//!  …         8 levels: 2^48 ticks, so 584 years
+//! ```
+//!
+//! A timer stands on the level of the highest 6-bit digit in which its tick differs from the present one, in the slot of
+//! that digit. When the present reaches a slot of a higher level, its timers move down ("cascade"); when it
+//! reaches a slot of level 0, they fire. One 64-bit word a level says which slots are in use, so that the next slot is one bit scan
+//! away and an idle worker sleeps until exactly then. (G. Varghese, T. Lauck, "Hashed and hierarchical timing
+//! wheels", 1987.)
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+use std::time::{Duration, Instant};
+
+use super::task::Task;
+
+const TICK_BITS: u32 = 16;
+const DIGIT_BITS: u32 = 6;
+const SLOTS: usize = 1 << DIGIT_BITS;
+const LEVELS: usize = 8;
+
+/// A timer, in the frame of a suspended green thread.
+///
+/// From [`Timers::insert`] until it has fired or been removed, it is linked into the wheel and must neither move nor go.
+pub(crate) struct Timer {
+    previous: Cell<*const Timer>,
+    next: Cell<*const Timer>,
+    tick: Cell<u64>,
+    /// Level and slot while linked; `UNLINKED` otherwise.
+    place: Cell<u16>,
+    fired: Cell<bool>,
+    task: *const Task,
+}
+
+const UNLINKED: u16 = u16::MAX;
+
+impl Timer {
+    /// A timer for `task`, not started.
+    pub(crate) fn new(task: *const Task) -> Timer {
+        Timer {
+            previous: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            tick: Cell::new(0),
+            place: Cell::new(UNLINKED),
+            fired: Cell::new(false),
+            task,
+        }
+    }
+
+    /// Whose timer it is.
+    pub(crate) fn task(&self) -> *const Task {
+        self.task
+    }
+
+    /// Whether its time has come.
+    pub(crate) fn fired(&self) -> bool {
+        self.fired.get()
+    }
+}
+
+/// All timers of one worker.
+pub(crate) struct Timers {
+    /// Tick 0.
+    start: Instant,
+    /// Everything due before this tick has fired.
+    now: u64,
+    length: usize,
+    /// A bit for each slot that is not empty.
+    occupied: [u64; LEVELS],
+    /// The first timer of each slot.
+    slots: Box<[[*const Timer; SLOTS]; LEVELS]>,
+}
+
+impl Timers {
+    pub(crate) fn new(start: Instant) -> Timers {
+        Timers {
+            start,
+            now: 0,
+            length: 0,
+            occupied: [0; LEVELS],
+            slots: Box::new([[ptr::null(); SLOTS]; LEVELS]),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Starts `timer`.
+    ///
+    /// # Safety
+    /// The timer is not linked, and stays where it is until it has fired or been removed.
+    pub(crate) unsafe fn insert(&mut self, timer: NonNull<Timer>, deadline: Instant) {
+        let nanoseconds = deadline.saturating_duration_since(self.start).as_nanos();
+        let tick = u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(u64::MAX) & (u64::MAX >> TICK_BITS);
+        // SAFETY: the caller vouches for the timer.
+        unsafe { timer.as_ref() }.tick.set(tick.max(self.now));
+        self.link(timer.as_ptr());
+        self.length += 1;
+    }
+
+    /// Stops `timer` if it is running.
+    ///
+    /// # Safety
+    /// If the timer is linked, then into this wheel.
+    pub(crate) unsafe fn remove(&mut self, timer: &Timer) {
+        if timer.place.get() != UNLINKED {
+            self.unlink(timer);
+            self.length -= 1;
+        }
+    }
+
+    fn link(&mut self, timer: *const Timer) {
+        // SAFETY: linked timers stay where they are (contract of `insert`), and so does this one.
+        let node = unsafe { &*timer };
+        let difference = (node.tick.get() ^ self.now) | 1;
+        let level = ((63 - difference.leading_zeros()) / DIGIT_BITS) as usize;
+        let slot = (node.tick.get() >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
+        let first = self.slots[level][slot];
+        node.previous.set(ptr::null());
+        node.next.set(first);
+        node.place.set((level * SLOTS + slot) as u16);
+        if !first.is_null() {
+            // SAFETY: as above.
+            unsafe { &*first }.previous.set(timer);
+        }
+        self.slots[level][slot] = timer;
+        self.occupied[level] |= 1 << slot;
+    }
+
+    fn unlink(&mut self, node: &Timer) {
+        let (level, slot) = (node.place.get() as usize / SLOTS, node.place.get() as usize % SLOTS);
+        let (previous, next) = (node.previous.get(), node.next.get());
+        if !next.is_null() {
+            // SAFETY: neighbours of a linked timer are linked, so they are where they were.
+            unsafe { &*next }.previous.set(previous);
+        }
+        if previous.is_null() {
+            self.slots[level][slot] = next;
+            if next.is_null() {
+                self.occupied[level] &= !(1 << slot);
+            }
+        } else {
+            // SAFETY: as above.
+            unsafe { &*previous }.next.set(next);
+        }
+        node.place.set(UNLINKED);
+    }
+
+    /// The slot that the present reaches next: its level and its first tick.
+    fn next_slot(&self) -> Option<(usize, u64)> {
+        (0..LEVELS).find_map(|level| {
+            let shift = level as u32 * DIGIT_BITS;
+            let digit = (self.now >> shift) as u32 % SLOTS as u32;
+            // On level 0 the present slot may hold timers; on a higher level they have cascaded when it began.
+            let ahead = self.occupied[level] >> digit << digit;
+            if ahead == 0 {
+                return None;
+            }
+            let slot = u64::from(ahead.trailing_zeros());
+            let base = (self.now >> shift >> DIGIT_BITS << DIGIT_BITS | slot) << shift;
+            Some((level, base))
+        })
+    }
+
+    /// When the wheel wants to be looked at next. `None`: never.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let (_, tick) = self.next_slot()?;
+        Some(self.start + Duration::from_nanos(tick << TICK_BITS))
+    }
+
+    /// Moves the present to `now`; takes out each timer whose time has come, marks it fired and hands it to `fire`.
+    ///
+    /// `fire` must not touch the wheel, and may let the timer go.
+    pub(crate) fn advance(&mut self, now: Instant, mut fire: impl FnMut(NonNull<Timer>)) {
+        let present = (now.saturating_duration_since(self.start).as_nanos() >> TICK_BITS) as u64;
+        while self.length > 0 {
+            let Some((level, tick)) = self.next_slot() else { break };
+            if tick > present {
+                break;
+            }
+            self.now = self.now.max(tick);
+            let slot = (tick >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
+            let mut timer = std::mem::replace(&mut self.slots[level][slot], ptr::null());
+            self.occupied[level] &= !(1 << slot);
+            while let Some(node) = NonNull::new(timer.cast_mut()) {
+                // SAFETY: it was linked until now, and `fire` has not seen it yet.
+                let this = unsafe { node.as_ref() };
+                timer = this.next.get();
+                if level > 0 {
+                    self.link(node.as_ptr());
+                } else {
+                    this.place.set(UNLINKED);
+                    this.fired.set(true);
+                    self.length -= 1;
+                    fire(node);
+                }
+            }
+        }
+        self.now = self.now.max(present);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Remove(usize),
+        Advance(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0u32..40).prop_flat_map(|bits| (0..=1u64 << bits).prop_map(Step::Insert)),
+            (0usize..1000).prop_map(Step::Remove),
+            (0u32..36).prop_flat_map(|bits| (0..=1u64 << bits).prop_map(Step::Advance)),
+        ]
+    }
+
+    proptest! {
+        /// Against a sorted map: nothing fires early, nothing is left that is a tick late, removal removes.
+        #[test]
+        fn behaves_like_a_sorted_map(steps in proptest::collection::vec(step(), 1..200)) {
+            let start = Instant::now();
+            let mut wheel = Timers::new(start);
+            let mut now = 0u64;
+            let mut model: BTreeMap<usize, (u64, Box<Timer>)> = BTreeMap::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Insert(delay) => {
+                        let timer = Box::new(Timer::new(ptr::without_provenance(number)));
+                        let deadline = start + Duration::from_nanos(now + delay);
+                        // SAFETY: the box stays in the model until it has fired or been removed.
+                        unsafe { wheel.insert(NonNull::from(&*timer), deadline) };
+                        model.insert(number, (now + delay, timer));
+                    }
+                    Step::Remove(which) => {
+                        if let Some(&key) = model.keys().nth(which) {
+                            let (_, timer) = model.remove(&key).unwrap();
+                            // SAFETY: linked into this wheel.
+                            unsafe { wheel.remove(&timer) };
+                            prop_assert!(!timer.fired());
+                        }
+                    }
+                    Step::Advance(by) => {
+                        now += by;
+                        let mut fired = Vec::new();
+                        wheel.advance(start + Duration::from_nanos(now), |timer| {
+                            // SAFETY: the model still holds it.
+                            fired.push(unsafe { timer.as_ref() }.task().addr());
+                        });
+                        for key in fired {
+                            let (deadline, _) = model.remove(&key).expect("fired once");
+                            prop_assert!(deadline <= now, "early");
+                        }
+                        let late = model.values().filter(|(deadline, _)| deadline + (2 << TICK_BITS) <= now).count();
+                        prop_assert_eq!(late, 0);
+                    }
+                }
+                prop_assert_eq!(wheel.len(), model.len());
+                let nearest = model.values().map(|(deadline, _)| *deadline).min();
+                let wanted = wheel.next_deadline().map(|instant| instant.duration_since(start).as_nanos() as u64);
+                prop_assert_eq!(nearest.is_some(), wanted.is_some());
+                if let (Some(nearest), Some(wanted)) = (nearest, wanted) {
+                    prop_assert!(wanted <= nearest.max(now) + (2 << TICK_BITS), "would oversleep");
+                }
+            }
+            for (_, timer) in model.values() {
+                // SAFETY: linked into this wheel.
+                unsafe { wheel.remove(timer) };
+            }
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! A worker: one OS thread, one engine, one run queue, and the loop that turns completions into running green threads.
+//!
+//! ```text
+//!            ┌──────────────────────────────────────────────────────────────┐
+//!            ▼                                                              │
+//!   run what is ready ──▶ read the mail ──▶ fire timers ──▶ engine.wait ──▶ completions make tasks ready
+//!   (128 turns at most)                                     (sleeps only if nothing is ready)
+//! ```
+//!
+//! The run queue is strictly first in, first out, and private to the worker. A task that has not started stands in a
+//! second queue from which other workers may steal; its place in the first queue is held by an empty entry. If it has
+//! been stolen by then, the entry is nothing. So a worker that is alone runs everything in the order in which it became ready.
+//!
+//! Invariants kept here:
+//! - A started task is resumed by its own worker only.
+//! - A task is in the run queue at most once: it is put there by whoever ends its wait, and each wait ends once
+//!   (`task.rs`).
+//! - No borrow of the worker's parts is held while user code runs, so what a green thread calls can borrow them again.
+
+use std::cell::{Cell, UnsafeCell};
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sward_coroutine::{Coroutine, OverflowReport, StackPool, watch_overflow};
+use sward_engine::{Completed, Engine, Operation, Source, Submitted};
+
+use super::mailbox::Message;
+use super::shared::{Counters, Shared};
+use super::task::{Body, Task, Waiting};
+use super::timers::{Timer, Timers};
+
+/// How many green threads run before mail, timers and I/O are looked at again.
+const TURNS: u32 = 128;
+
+/// How many operations of one green thread may succeed at once before others get their turn.
+const INLINE_OPERATIONS: u32 = 32;
+
+/// How many used stacks are trimmed each time the worker goes idle.
+const TRIM: usize = 64;
+
+thread_local! {
+    /// The worker that runs on this OS thread, or null.
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+}
+
+/// One OS thread's scheduler. Lives in the frame of the thread that runs it.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    /// The green thread that runs now, or null while the scheduler itself does.
+    current: Cell<*const Task>,
+    /// Runnable tasks, and (on a runtime's only worker) unstarted ones. Null: "start one from `fresh`, unless they have
+    /// all been stolen".
+    ready: Owned<VecDeque<*const Task>>,
+    fresh: crossbeam_deque::Worker<Arc<Task>>,
+    /// Everything started here and not over. The worker owns one reference to each.
+    live: Owned<Vec<*const Task>>,
+    engine: Owned<Box<dyn Engine>>,
+    timers: Owned<Timers>,
+    stacks: Owned<StackPool>,
+    /// How many operations the current task may still complete at once.
+    inline_operations: Cell<u32>,
+    stopping: Cell<bool>,
+}
+
+/// A part of a worker that only its OS thread touches, for the length of one `with`.
+struct Owned<T>(UnsafeCell<T>);
+
+impl<T> Owned<T> {
+    fn new(value: T) -> Owned<T> {
+        Owned(UnsafeCell::new(value))
+    }
+
+    /// Lends the part. `action` must not run user code nor lend the same part again.
+    #[inline]
+    fn with<R>(&self, action: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: `Worker` is not Sync, so there is no other thread; every `action` in this file is a few calls into
+        // the part itself, so there is no second loan of it either.
+        action(unsafe { &mut *self.0.get() })
+    }
+}
+
+impl Worker {
+    /// A worker for this OS thread, which has opened `engine`.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        fresh: crossbeam_deque::Worker<Arc<Task>>,
+        engine: Box<dyn Engine>,
+    ) -> Worker {
+        shared.set_waker(index, engine.waker());
+        Worker {
+            shared,
+            index,
+            current: Cell::new(ptr::null()),
+            ready: Owned::new(VecDeque::new()),
+            fresh,
+            live: Owned::new(Vec::new()),
+            engine: Owned::new(engine),
+            timers: Owned::new(Timers::new(Instant::now())),
+            stacks: Owned::new(StackPool::new()),
+            inline_operations: Cell::new(0),
+            stopping: Cell::new(false),
+        }
+    }
+
+    /// Whether a worker runs on this OS thread.
+    pub(crate) fn is_here() -> bool {
+        !WORKER.get().is_null()
+    }
+
+    /// The worker of this OS thread and the green thread that runs on it, if that is where the caller is.
+    #[inline]
+    pub(crate) fn current<'a>() -> Option<(&'a Worker, &'a Task)> {
+        let worker = WORKER.get();
+        if worker.is_null() {
+            return None;
+        }
+        // SAFETY: `run` sets the pointer for as long as its `&self` lives, and what runs meanwhile returns before.
+        let worker = unsafe { &*worker };
+        let task = worker.current.get();
+        // SAFETY: the current task is live, and the worker keeps a reference to what is live.
+        if task.is_null() { None } else { Some((worker, unsafe { &*task })) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    fn counters(&self) -> &Counters {
+        self.shared.counters(self.index)
+    }
+
+    // ---- the loop -----------------------------------------------------------------------------------------------
+
+    /// Schedules until the runtime has been stopped and everything here is over.
+    pub(super) fn run(&self) {
+        let _overflow = watch_overflow(describe_current);
+        let outer = WORKER.replace(self);
+        let mut completed = Completed::new();
+        let mut messages = Vec::new();
+        loop {
+            self.run_ready();
+            if self.shared.mailbox(self.index).has_mail() {
+                self.read_mail(&mut messages);
+            }
+            if self.stopping.get() && self.is_done() {
+                break;
+            }
+            self.fire_timers();
+            self.wait(&mut completed);
+            self.deliver(&mut completed);
+        }
+        WORKER.set(outer);
+    }
+
+    /// Gives each ready task its turn, within limits.
+    fn run_ready(&self) {
+        for _ in 0..TURNS {
+            match self.ready.with(VecDeque::pop_front) {
+                None => break,
+                Some(task) if task.is_null() => {
+                    if let Some(task) = self.fresh.pop() {
+                        self.start(task);
+                    }
+                }
+                Some(task) => self.resume(task),
+            }
+        }
+        // A worker that is always busy takes its share of what comes from outside, too.
+        if !self.shared.injector_is_empty()
+            && let Some(task) = self.shared.steal(self.index)
+        {
+            self.start(task);
+        }
+    }
+
+    /// Switches to `task` until it suspends or ends.
+    #[inline(always)]
+    fn resume(&self, task: *const Task) {
+        // SAFETY: what is in the run queue is live or unstarted, and ours. The loan of the body ends when the task
+        // suspends; nothing touches the body of a running task.
+        let finished = match unsafe { &mut *(*task).local().body.get() } {
+            Body::Started(coroutine) => {
+                self.current.set(task);
+                self.inline_operations.set(INLINE_OPERATIONS);
+                Counters::add(&self.counters().switches, 1);
+                coroutine.resume()
+            }
+            // SAFETY: `spawn` made it raw.
+            Body::Unstarted(..) => return self.start(unsafe { Arc::from_raw(task) }),
+            Body::Finished => unreachable!("a task that is over is in no run queue"),
+        };
+        self.current.set(ptr::null());
+        if finished {
+            self.finish(task);
+        }
+    }
+
+    /// Makes an unstarted task one of this worker's, gives it a stack and its first turn.
+    #[inline(never)]
+    fn start(&self, task: Arc<Task>) {
+        task.set_worker(self.index);
+        // SAFETY: an unstarted task is touched by the one who has taken it from its queue, and that is us.
+        let local = unsafe { task.local() };
+        // SAFETY: as above.
+        let body = std::mem::replace(unsafe { &mut *local.body.get() }, Body::Finished);
+        let Body::Unstarted(start, stack_bytes) = body else {
+            unreachable!("only unstarted tasks are in the queues of unstarted tasks");
+        };
+        if self.stopping.get() || task.is_cancelled() {
+            start.abandon(Box::new(crate::thread::Cancelled));
+            task.complete();
+            return;
+        }
+        let stack = match self.stacks.with(|stacks| stacks.take(stack_bytes)) {
+            Ok(stack) => stack,
+            Err(error) => {
+                eprintln!("sward: green thread {} has not started: {error}", task.id());
+                start.abandon(Box::new(format!("the green thread has not started: {error}")));
+                task.complete();
+                return;
+            }
+        };
+        let task = Arc::into_raw(task);
+        // SAFETY: the worker's reference, just made raw, lives until `finish`; `run` does not unwind.
+        let coroutine = unsafe {
+            Coroutine::new(stack, move |suspender| {
+                (*task).local().suspender.set(suspender);
+                start.run();
+            })
+        };
+        // SAFETY: we are the owner, and the task does not run yet.
+        unsafe { *local_of(task).body.get() = Body::Started(coroutine) };
+        self.live.with(|live| {
+            // SAFETY: as above.
+            unsafe { local_of(task) }.live_index.set(live.len() as u32);
+            live.push(task);
+            self.counters().live.store(live.len(), Ordering::Relaxed);
+        });
+        self.resume(task);
+    }
+
+    /// `task` has returned: its stack goes back, its joiner goes on, its reference goes.
+    #[inline(never)]
+    fn finish(&self, task: *const Task) {
+        // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
+        let local = unsafe { local_of(task) };
+        // SAFETY: as above.
+        let body = std::mem::replace(unsafe { &mut *local.body.get() }, Body::Finished);
+        if let Body::Started(coroutine) = body {
+            self.stacks.with(|stacks| stacks.give_back(coroutine.into_stack()));
+        }
+        self.live.with(|live| {
+            let index = local.live_index.get() as usize;
+            live.swap_remove(index);
+            if let Some(&moved) = live.get(index) {
+                // SAFETY: live, and ours.
+                unsafe { local_of(moved) }.live_index.set(index as u32);
+            }
+            self.counters().live.store(live.len(), Ordering::Relaxed);
+        });
+        // SAFETY: `start` made it raw, and it has left the list of live tasks just now.
+        unsafe { Arc::from_raw(task) }.complete();
+    }
+
+    fn is_done(&self) -> bool {
+        self.live.with(|live| live.is_empty())
+            && self.ready.with(|ready| ready.is_empty())
+            && self.fresh.is_empty()
+            && !self.shared.mailbox(self.index).has_mail()
+    }
+
+    fn read_mail(&self, messages: &mut Vec<Message>) {
+        self.shared.mailbox(self.index).take(messages);
+        for message in messages.drain(..) {
+            match message {
+                Message::Ready(task) => self.ready.with(|ready| ready.push_back(task)),
+                Message::Start(task) => self.start(task),
+                Message::Cancel(task) => self.interrupt(&task),
+                Message::Stop => {
+                    self.stopping.set(true);
+                    let live = self.live.with(|live| live.clone());
+                    for task in live {
+                        // SAFETY: live, and nothing ends while the scheduler runs.
+                        let task = unsafe { Arc::increment_strong_count(task); Arc::from_raw(task) };
+                        task.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
+    fn interrupt(&self, task: &Arc<Task>) {
+        if task.worker() != self.index || task.is_complete() {
+            return;
+        }
+        // SAFETY: it has started here, or not at all and then it waits for nothing.
+        let local = unsafe { task.local() };
+        if local.shields.get() > 0 {
+            return;
+        }
+        match local.waiting.get() {
+            Waiting::Nothing => {}
+            Waiting::Operation(operation) => self.cancel_operation(operation),
+            Waiting::Clock(timer) => {
+                // SAFETY: the timer lies in the frame of the suspended task.
+                self.timers.with(|timers| unsafe { timers.remove(timer.as_ref()) });
+                local.waiting.set(Waiting::Nothing);
+                self.ready.with(|ready| ready.push_back(Arc::as_ptr(task)));
+            }
+        }
+    }
+
+    fn fire_timers(&self) {
+        if self.timers.with(|timers| timers.is_empty()) {
+            return;
+        }
+        let now = Instant::now();
+        self.timers.with(|timers| {
+            timers.advance(now, |timer| {
+                // SAFETY: a linked timer lies in the frame of a task that is suspended on this worker.
+                let task = unsafe { timer.as_ref() }.task();
+                // SAFETY: as above.
+                let local = unsafe { local_of(task) };
+                match local.waiting.get() {
+                    Waiting::Operation(operation) => self.cancel_operation(operation),
+                    Waiting::Clock(_) => {
+                        local.waiting.set(Waiting::Nothing);
+                        self.ready.with(|ready| ready.push_back(task));
+                    }
+                    // SAFETY: as above.
+                    Waiting::Nothing => unsafe { &*task }.unpark(),
+                }
+            });
+        });
+    }
+
+    fn cancel_operation(&self, operation: NonNull<Operation>) {
+        // SAFETY: the task waits for it, so it is in flight on this worker's engine.
+        self.engine.with(|engine| unsafe { engine.cancel(operation) });
+    }
+
+    /// Hands over to the kernel, and sleeps in it if there is nothing else to do.
+    fn wait(&self, completed: &mut Completed) {
+        if !self.ready.with(|ready| ready.is_empty()) {
+            return self.enter_engine(Some(Duration::ZERO), completed);
+        }
+        if let Some(task) = self.shared.steal(self.index) {
+            Counters::add(&self.counters().steals, 1);
+            self.start(task);
+            return self.enter_engine(Some(Duration::ZERO), completed);
+        }
+        self.stacks.with(|stacks| stacks.trim(TRIM));
+        let mailbox = self.shared.mailbox(self.index);
+        if !mailbox.prepare_sleep() {
+            return;
+        }
+        self.shared.enter_sleep();
+        if self.shared.has_work() {
+            self.enter_engine(Some(Duration::ZERO), completed);
+        } else {
+            let deadline = self.timers.with(|timers| timers.next_deadline());
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.enter_engine(timeout, completed);
+        }
+        self.shared.leave_sleep();
+        mailbox.awake();
+    }
+
+    fn enter_engine(&self, timeout: Option<Duration>, completed: &mut Completed) {
+        if let Err(error) = self.engine.with(|engine| engine.wait(timeout, completed)) {
+            // The kernel holds addresses of frames and will not say what has become of them: nothing can go on.
+            eprintln!("fatal runtime error: the {} engine failed: {error}", self.engine.with(|engine| engine.name()));
+            std::process::abort();
+        }
+    }
+
+    /// Makes the tasks ready whose operations have completed.
+    fn deliver(&self, completed: &mut Completed) {
+        while let Some(operation) = completed.pop() {
+            // SAFETY: it lies in the frame of the task that waits for it and that has not been resumed yet.
+            let task = unsafe { operation.as_ref() }.waiter().cast::<Task>();
+            // SAFETY: as above; it belongs to this worker.
+            unsafe { local_of(task) }.waiting.set(Waiting::Nothing);
+            self.ready.with(|ready| ready.push_back(task));
+        }
+    }
+
+    // ---- what green threads and other threads ask for -------------------------------------------------------------
+
+    /// Makes a parked task ready that has just been notified. From any thread; `task.rs` says that it happens once.
+    pub(super) fn schedule(task: &Task) {
+        let worker = WORKER.get();
+        // SAFETY: as in `current`.
+        if let Some(here) = unsafe { worker.as_ref() }
+            && here.index == task.worker()
+            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared))
+        {
+            here.ready.with(|ready| ready.push_back(task));
+        } else if let Some(shared) = task.shared() {
+            shared.send(task.worker(), Message::Ready(task));
+        }
+    }
+
+    /// Takes in a new task from a green thread of this worker.
+    pub(crate) fn spawn(&self, task: Arc<Task>) {
+        Counters::add(&self.counters().spawned, 1);
+        if self.shared.workers() == 1 {
+            // Nobody could steal it, so it need not stand where one can.
+            return self.ready.with(|ready| ready.push_back(Arc::into_raw(task)));
+        }
+        self.fresh.push(task);
+        self.ready.with(|ready| ready.push_back(ptr::null()));
+        self.shared.work_has_come();
+    }
+
+    /// Suspends the running `task` behind everything that is ready.
+    #[inline]
+    pub(super) fn yield_now(&self, task: &Task) {
+        self.ready.with(|ready| ready.push_back(task));
+        self.suspend(task);
+    }
+
+    /// Suspends the running `task` until somebody has put it into the run queue.
+    #[inline]
+    pub(super) fn suspend(&self, task: &Task) {
+        // SAFETY: the task runs, so `start` has set the pointer, which is good for the coroutine's life.
+        unsafe { &*task.local().suspender.get() }.suspend();
+    }
+
+    /// Whether the running task shall let others run before its next operation.
+    pub(super) fn is_over_budget(&self) -> bool {
+        let left = self.inline_operations.get();
+        self.inline_operations.set(left.wrapping_sub(1));
+        left == 0
+    }
+
+    /// Begins an operation on this worker's engine.
+    ///
+    /// # Safety
+    /// As [`Engine::submit`]: the operation stays where it is until its completion has resumed its task.
+    #[inline]
+    pub(super) unsafe fn submit(&self, operation: &Operation) -> Submitted {
+        // SAFETY: the caller's word.
+        self.engine.with(|engine| unsafe { engine.submit(NonNull::from(operation)) })
+    }
+
+    /// The descriptor is about to be closed.
+    pub(crate) fn forget(source: Source) {
+        // SAFETY: as in `current`.
+        if let Some(here) = unsafe { WORKER.get().as_ref() } {
+            here.engine.with(|engine| engine.forget(source));
+        }
+    }
+
+    /// Starts a timer.
+    ///
+    /// # Safety
+    /// As [`Timers::insert`].
+    pub(super) unsafe fn start_timer(&self, timer: &Timer, deadline: Instant) {
+        // SAFETY: the caller's word.
+        self.timers.with(|timers| unsafe { timers.insert(NonNull::from(timer), deadline) });
+    }
+
+    /// Stops a timer that [`Worker::start_timer`] of this worker has started.
+    pub(super) fn stop_timer(&self, timer: &Timer) {
+        // SAFETY: if it is linked, then into this wheel.
+        self.timers.with(|timers| unsafe { timers.remove(timer) });
+    }
+}
+
+impl Drop for Worker {
+    /// Unstarted tasks are left only if another worker spawned them while this one ended.
+    fn drop(&mut self) {
+        self.stopping.set(true);
+        while let Some(task) = self.fresh.pop() {
+            abandon(task);
+        }
+    }
+}
+
+/// Ends a task that will never start.
+pub(crate) fn abandon(task: Arc<Task>) {
+    // SAFETY: an unstarted task is touched by the one who has taken it from its queue.
+    let body = std::mem::replace(unsafe { &mut *task.local().body.get() }, Body::Finished);
+    if let Body::Unstarted(start, _) = body {
+        start.abandon(Box::new(crate::thread::Cancelled));
+        task.complete();
+    }
+}
+
+/// The owner's part of a live task.
+///
+/// # Safety
+/// `task` is live on the calling worker.
+unsafe fn local_of<'a>(task: *const Task) -> &'a super::task::Local {
+    // SAFETY: the caller's word.
+    unsafe { (*task).local() }
+}
+
+/// Runs inside the signal handler for a stack overflow: says whose stack it was.
+fn describe_current(report: &mut OverflowReport) {
+    if let Some((_, task)) = Worker::current() {
+        report.set_id(task.id().get());
+        if let Some(name) = task.name() {
+            report.set_name(name);
+        }
+    }
+}

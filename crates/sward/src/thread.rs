@@ -1,0 +1,191 @@
+//! `std::thread`, green: the same names and meanings. Inside [`run`](crate::run) a thread is a green thread; outside it is an OS
+//! thread, and everything here works just the same and blocks that thread.
+
+mod builder;
+mod join_handle;
+mod packet;
+mod scope;
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::runtime::task::Task;
+use crate::runtime::wait;
+use crate::runtime::worker::Worker;
+
+pub use builder::Builder;
+pub use join_handle::JoinHandle;
+pub(crate) use packet::{Packet, TakeResult};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+#[doc(no_inline)]
+pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, panicking};
+
+/// Starts a thread: [`std::thread::spawn`], green inside a runtime.
+///
+/// The new thread first runs when the caller blocks, or earlier on another worker.
+///
+/// # Panics
+/// Outside a runtime, if the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
+///
+/// ```
+/// let thread = sward::thread::spawn(|| "hello".len());
+/// assert_eq!(thread.join().unwrap(), 5);
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().spawn(f).expect("failed to spawn thread")
+}
+
+/// Blocks the calling thread for at least `duration`: [`std::thread::sleep`]. A cancellation point.
+///
+/// Precision: up to 66 µs later than asked, and as much later as the worker is busy.
+pub fn sleep(duration: Duration) {
+    wait::sleep(duration);
+}
+
+/// Blocks the calling thread until at least `deadline`. A cancellation point.
+pub fn sleep_until(deadline: Instant) {
+    sleep(deadline.saturating_duration_since(Instant::now()));
+}
+
+/// Lets every thread run that is ready, then goes on: [`std::thread::yield_now`]. A cancellation point.
+#[inline]
+pub fn yield_now() {
+    wait::yield_now();
+}
+
+/// Blocks until the calling thread's token is there, and takes it: [`std::thread::park`]. As there, it may also return
+/// for no reason. A cancellation point.
+#[inline]
+pub fn park() {
+    wait::user_park(None);
+}
+
+/// Blocks until the calling thread's token is there or `duration` is over: [`std::thread::park_timeout`]. A cancellation point.
+pub fn park_timeout(duration: Duration) {
+    wait::user_park(Instant::now().checked_add(duration));
+}
+
+/// A handle to the calling thread: [`std::thread::current`].
+pub fn current() -> Thread {
+    Thread(with_current_task(Arc::clone))
+}
+
+/// Whether the calling thread has been [cancelled](JoinHandle::cancel). For long computations that want to end early.
+pub fn cancelled() -> bool {
+    with_current_task(|task| task.is_cancelled())
+}
+
+/// Runs `f` to its end, whoever [cancels](JoinHandle::cancel) the thread meanwhile: the cancel is delivered at the first blocking call
+/// after it.
+///
+/// ```
+/// let total = sward::thread::shield(|| 1 + 1);
+/// assert_eq!(total, 2);
+/// ```
+pub fn shield<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T,
+{
+    wait::shield(f)
+}
+
+/// What [`JoinHandle::join`] gives as the error (in its `Box<dyn Any>`) for a thread that was cancelled.
+///
+/// ```
+/// use sward::thread::{self, Cancelled};
+/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+/// unsafe {
+///     sward::run(|| {
+///         let thread = thread::spawn(|| thread::park());
+///         thread.cancel();
+///         assert!(thread.join().unwrap_err().is::<Cancelled>());
+///     })
+/// }
+/// .unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the thread was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// A handle to a thread: [`std::thread::Thread`].
+#[derive(Clone)]
+pub struct Thread(Arc<Task>);
+
+impl Thread {
+    pub(crate) fn new(task: Arc<Task>) -> Thread {
+        Thread(task)
+    }
+
+    /// Leaves the thread its token, and wakes it if it is in [`park`]. From any thread.
+    #[inline]
+    pub fn unpark(&self) {
+        self.0.give_token();
+    }
+
+    /// The thread's identity.
+    pub fn id(&self) -> ThreadId {
+        ThreadId(self.0.id())
+    }
+
+    /// The name that its [`Builder`] gave it. The main thread's is "main".
+    pub fn name(&self) -> Option<&str> {
+        self.0.name()
+    }
+
+    /// Where it was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.0.spawned_at()
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Identifies a thread, green or not, for the life of the process: [`std::thread::ThreadId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadId(NonZeroU64);
+
+thread_local! {
+    /// The identity of an OS thread that uses this library.
+    static HERE: OnceCell<Arc<Task>> = const { OnceCell::new() };
+}
+
+/// Lends the calling thread's task, green or not.
+#[track_caller]
+pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
+    if let Some((_, task)) = Worker::current() {
+        // SAFETY: the worker keeps a reference while the task runs, and this one is not dropped.
+        let task = std::mem::ManuallyDrop::new(unsafe { Arc::from_raw(task) });
+        return action(&task);
+    }
+    let here = HERE.try_with(|here| {
+        Arc::clone(here.get_or_init(|| Task::os(std::thread::current().name().map(Into::into), Location::caller())))
+    });
+    // The OS thread is ending and its locals are gone: an identity for this one call.
+    action(&here.unwrap_or_else(|_| Task::os(None, Location::caller())))
+}
+
+/// Gives the calling OS thread the identity that its spawner has made for it.
+fn set_current_task(task: Arc<Task>) {
+    let set = HERE.with(|here| here.set(task));
+    debug_assert!(set.is_ok(), "an OS thread that we start has no identity yet");
+}

@@ -1,0 +1,199 @@
+//! Settings of a thread, and the one place where threads are made.
+
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::join_handle::Joiner;
+use super::scope::{Scope, ScopeData, ScopedJoinHandle};
+use super::{JoinHandle, Packet, Thread, set_current_task};
+use crate::runtime::mailbox::Message;
+use crate::runtime::shared::Shared;
+use crate::runtime::task::Task;
+use crate::runtime::worker::Worker;
+
+/// A thread's name and stack size: [`std::thread::Builder`].
+///
+/// ```
+/// let thread = sward::thread::Builder::new().name("sum".into()).stack_size(64 * 1024).spawn(|| 1 + 1)?;
+/// assert_eq!(thread.thread().name(), Some("sum"));
+/// assert_eq!(thread.join().unwrap(), 2);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "must eventually spawn the thread"]
+pub struct Builder {
+    name: Option<String>,
+    stack_bytes: Option<usize>,
+    worker: Option<usize>,
+}
+
+impl Builder {
+    /// No name, the runtime's stack size, any worker.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// The thread's name, for panic messages, dumps and reports.
+    ///
+    /// # Panics
+    /// [`spawn`](Builder::spawn) panics if the name has a NUL byte, as std's does.
+    pub fn name(mut self, name: String) -> Builder {
+        self.name = Some(name);
+        self
+    }
+
+    /// The stack's address space in bytes, with its guard page; only pages that are used take memory. Rounded up to whole pages.
+    pub fn stack_size(mut self, size: usize) -> Builder {
+        self.stack_bytes = Some(size);
+        self
+    }
+
+    /// The worker, from 0, that is to run the thread; without it, the spawner's or an idle one. Outside a runtime it means nothing.
+    pub fn worker(mut self, index: usize) -> Builder {
+        self.worker = Some(index);
+        self
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the runtime has no worker of the [number](Builder::worker) that was asked for; outside a runtime, if the system cannot start
+    /// an OS thread.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: closure and result are 'static.
+        unsafe { self.spawn_here(f, None) }.map(JoinHandle)
+    }
+
+    /// Starts a scoped thread: see [`scope`](super::scope).
+    ///
+    /// # Errors
+    /// As [`spawn`](Builder::spawn).
+    #[track_caller]
+    pub fn spawn_scoped<'scope, 'env, F, T>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let data = scope.data();
+        data.enter();
+        // SAFETY: the scope does not return before the thread has left it.
+        let joiner = unsafe { self.spawn_here(f, Some(Arc::clone(data))) }.inspect_err(|_| data.leave())?;
+        data.add(joiner.task());
+        Ok(ScopedJoinHandle(joiner))
+    }
+
+    /// Starts a green thread in `shared`, from any thread.
+    #[track_caller]
+    pub(crate) fn spawn_in<F, T>(self, shared: &Arc<Shared>, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: closure and result are 'static.
+        let (joiner, task) = unsafe { self.prepare(shared, f, None, Location::caller()) };
+        if shared.is_stopping() { crate::runtime::worker::abandon(task) } else { shared.inject(task) }
+        JoinHandle(joiner)
+    }
+
+    /// Starts a thread of the caller's kind: green in the caller's runtime, or an OS thread.
+    ///
+    /// # Safety
+    /// What `f` and its result borrow outlives the thread.
+    #[track_caller]
+    unsafe fn spawn_here<'scope, F, T>(self, f: F, scope: Option<Arc<ScopeData>>) -> io::Result<Joiner<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let spawned_at = Location::caller();
+        let Some((worker, _)) = Worker::current() else {
+            // SAFETY: the caller's word.
+            return unsafe { self.spawn_os_thread(f, scope, spawned_at) };
+        };
+        let shared = worker.shared();
+        let target = self.worker;
+        if let Some(index) = target
+            && index >= shared.workers()
+        {
+            let message = format!("spawning on worker {index}: the runtime has {} (from 0)", shared.workers());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // SAFETY: the caller's word.
+        let (joiner, task) = unsafe { self.prepare(shared, f, scope, spawned_at) };
+        match target {
+            Some(index) => shared.send(index, Message::Start(task)),
+            None => worker.spawn(task),
+        }
+        Ok(joiner)
+    }
+
+    /// Makes a green thread that has not started, and the handle to wait for it.
+    ///
+    /// # Safety
+    /// As [`Builder::spawn_here`].
+    unsafe fn prepare<'scope, F, T>(
+        self,
+        shared: &Arc<Shared>,
+        f: F,
+        scope: Option<Arc<ScopeData>>,
+        spawned_at: &'static Location<'static>,
+    ) -> (Joiner<'scope, T>, Arc<Task>)
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        // SAFETY: the caller's word; closure and result are Send.
+        let packet = unsafe { Packet::new(f, scope) };
+        let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
+        let task = Task::green(Arc::clone(shared), checked(self.name), packet.start(), stack_bytes, spawned_at);
+        (Joiner { thread: Thread::new(Arc::clone(&task)), packet, native: None }, task)
+    }
+
+    /// # Safety
+    /// As [`Builder::spawn_here`].
+    unsafe fn spawn_os_thread<'scope, F, T>(
+        self,
+        f: F,
+        scope: Option<Arc<ScopeData>>,
+        spawned_at: &'static Location<'static>,
+    ) -> io::Result<Joiner<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        // SAFETY: the caller's word; closure and result are Send.
+        let packet = unsafe { Packet::new(f, scope) };
+        let mut thread = std::thread::Builder::new();
+        if let Some(name) = &self.name {
+            thread = thread.name(name.clone());
+        }
+        if let Some(bytes) = self.stack_bytes {
+            thread = thread.stack_size(bytes);
+        }
+        let task = Task::os(checked(self.name), spawned_at);
+        let (theirs, start) = (Arc::clone(&task), packet.start());
+        let native = thread.spawn(move || {
+            set_current_task(Arc::clone(&theirs));
+            start.run();
+            theirs.complete();
+        })?;
+        Ok(Joiner { thread: Thread::new(task), packet, native: Some(native) })
+    }
+}
+
+fn checked(name: Option<String>) -> Option<Box<str>> {
+    name.map(|name| {
+        assert!(!name.contains('\0'), "thread name may not contain interior null bytes");
+        name.into_boxed_str()
+    })
+}

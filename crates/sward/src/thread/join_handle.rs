@@ -1,0 +1,115 @@
+//! Waiting for a thread, and ending it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::packet::TakeResult;
+use super::{Result, Thread};
+use crate::runtime::task::Task;
+use crate::runtime::wait;
+
+/// The part that [`JoinHandle`] and [`super::ScopedJoinHandle`] share.
+pub(super) struct Joiner<'scope, T> {
+    pub(super) thread: Thread,
+    pub(super) packet: Arc<dyn TakeResult<T> + 'scope>,
+    /// The OS thread behind it, outside a runtime.
+    pub(super) native: Option<std::thread::JoinHandle<()>>,
+}
+
+impl<T> Joiner<'_, T> {
+    pub(super) fn task(&self) -> &Arc<Task> {
+        &self.thread.0
+    }
+
+    pub(super) fn join(self) -> Result<T> {
+        await_completion(self.task(), None);
+        if let Some(native) = self.native {
+            native.join()?;
+        }
+        self.packet.take().expect("a thread leaves its result before it is complete")
+    }
+}
+
+/// Blocks until `task` is over; false if the deadline passed before. A cancellation point.
+fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
+    /// Withdraws the registration, also when a cancel unwinds the wait.
+    struct Registered<'a>(&'a Task);
+    impl Drop for Registered<'_> {
+        fn drop(&mut self) {
+            self.0.clear_joiner();
+        }
+    }
+    if task.is_complete() || !super::with_current_task(|here| task.set_joiner(Arc::clone(here))) {
+        return true;
+    }
+    let _registered = Registered(task);
+    while !task.is_complete() {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return false;
+        }
+        wait::park(deadline);
+    }
+    true
+}
+
+/// Owns the permission to wait for a thread's end: [`std::thread::JoinHandle`]. Dropping it detaches the thread.
+pub struct JoinHandle<T>(pub(super) Joiner<'static, T>);
+
+impl<T> JoinHandle<T> {
+    /// The thread.
+    pub fn thread(&self) -> &Thread {
+        &self.0.thread
+    }
+
+    /// Waits for the thread's end and gives its result. A cancellation point: then the thread is detached.
+    ///
+    /// # Errors
+    /// The payload of the thread's panic, or [`Cancelled`](super::Cancelled) in its box.
+    pub fn join(self) -> Result<T> {
+        self.0.join()
+    }
+
+    /// As [`join`](JoinHandle::join), but gives the handle back if `duration` is over first.
+    ///
+    /// # Errors
+    /// The handle itself, to go on with.
+    pub fn join_timeout(self, duration: Duration) -> std::result::Result<Result<T>, Self> {
+        let deadline = Instant::now().checked_add(duration);
+        if await_completion(self.0.task(), deadline) { Ok(self.join()) } else { Err(self) }
+    }
+
+    /// Whether the thread is over, so that [`join`](JoinHandle::join) would not wait.
+    pub fn is_finished(&self) -> bool {
+        self.0.task().is_complete()
+    }
+
+    /// Asks the thread to end. Does not wait for it.
+    ///
+    /// Its blocking call, or its next one, unwinds: destructors run, no panic message is printed, locks are not
+    /// poisoned, and [`join`](JoinHandle::join) gives [`Cancelled`](super::Cancelled). A thread that has not started
+    /// never does. The request is sticky: a `catch_unwind` that swallows it meets it again at the next blocking call.
+    /// A thread that never blocks can ask [`cancelled`](super::cancelled). An OS thread (spawned outside a
+    /// runtime) is reached when it waits for another thread or sleeps, not when it waits for I/O.
+    ///
+    /// # Panics
+    /// In a program that is compiled with `panic = "abort"`: there is no way to unwind the thread.
+    pub fn cancel(&self) {
+        cancel(self.0.task());
+    }
+}
+
+/// See [`JoinHandle::cancel`].
+pub(super) fn cancel(task: &Arc<Task>) {
+    assert!(
+        cfg!(panic = "unwind"),
+        "a thread is cancelled by unwinding it, and this program is compiled with panic = \"abort\""
+    );
+    task.cancel();
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("JoinHandle").field("thread", self.thread()).finish_non_exhaustive()
+    }
+}

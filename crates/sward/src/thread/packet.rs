@@ -1,0 +1,109 @@
+//! A thread's closure and the place for its result: one allocation, which the thread and its joiner share.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::scope::ScopeData;
+use crate::runtime::task::Start;
+use crate::thread::{Cancelled, Result};
+
+/// The closure until the thread takes it, then the result until the joiner takes it.
+///
+/// The thread's side ends before its task is complete, and the joiner looks after it has seen that: the two never meet.
+pub(crate) struct Packet<F, T> {
+    closure: UnsafeCell<Option<F>>,
+    result: UnsafeCell<Option<Result<T>>>,
+    scope: Option<Arc<ScopeData>>,
+}
+
+// SAFETY: the two sides take turns, ordered by the queue that hands over the unstarted task and by the completion of
+// the task; and `Packet::new` asks its caller that closure and result may go where they go.
+unsafe impl<F, T> Sync for Packet<F, T> {}
+// SAFETY: as above.
+unsafe impl<F, T> Send for Packet<F, T> {}
+
+/// The joiner's side, which does not know the closure.
+pub(crate) trait TakeResult<T>: Send + Sync {
+    /// The result, once. The caller has seen that the task is complete.
+    fn take(&self) -> Option<Result<T>>;
+}
+
+impl<F, T> Packet<F, T>
+where
+    F: FnOnce() -> T,
+{
+    /// # Safety
+    /// What the closure and its result borrow outlives the thread. A closure that is not `Send` is run (or abandoned)
+    /// on the OS thread that made it, and a result that is not `Send` is taken there.
+    pub(crate) unsafe fn new(f: F, scope: Option<Arc<ScopeData>>) -> Arc<Self> {
+        Arc::new(Packet { closure: UnsafeCell::new(Some(f)), result: UnsafeCell::new(None), scope })
+    }
+
+    /// The thread's side, without its types and lifetimes.
+    pub(crate) fn start<'a>(self: &Arc<Self>) -> Arc<dyn Start>
+    where
+        Self: 'a,
+    {
+        let start: Arc<dyn Start + 'a> = Arc::clone(self) as Arc<dyn Start + 'a>;
+        // SAFETY: only the lifetime bound of the trait object changes; `new` has its caller vouch for what it bounds.
+        unsafe { std::mem::transmute::<Arc<dyn Start + 'a>, Arc<dyn Start + 'static>>(start) }
+    }
+
+    fn take_closure(&self) -> F {
+        // SAFETY: `run` and `abandon` belong to the thread's side, and only one of them is called, once.
+        unsafe { (*self.closure.get()).take() }.expect("a thread runs once")
+    }
+
+    /// Leaves the result and lets go of everything that the scope might own.
+    fn end(self: Arc<Self>, result: Result<T>) {
+        let scope = self.scope.clone();
+        // SAFETY: the task is not complete, so the joiner does not look yet.
+        unsafe { *self.result.get() = Some(result) };
+        drop(self);
+        if let Some(scope) = scope {
+            scope.leave();
+        }
+    }
+}
+
+impl<F, T> Start for Packet<F, T>
+where
+    F: FnOnce() -> T,
+{
+    fn run(self: Arc<Self>) {
+        let closure = self.take_closure();
+        let result = catch_unwind(AssertUnwindSafe(closure));
+        self.end(result);
+    }
+
+    fn abandon(self: Arc<Self>, reason: Box<dyn Any + Send>) {
+        let closure = self.take_closure();
+        if catch_unwind(AssertUnwindSafe(|| drop(closure))).is_err() {
+            eprintln!("sward: what a thread that never started owned panicked when it was dropped");
+        }
+        self.end(Err(reason));
+    }
+}
+
+impl<F, T> TakeResult<T> for Packet<F, T> {
+    fn take(&self) -> Option<Result<T>> {
+        // SAFETY: the task is complete, so the thread does not touch it any more.
+        unsafe { (*self.result.get()).take() }
+    }
+}
+
+impl<F, T> Drop for Packet<F, T> {
+    fn drop(&mut self) {
+        let unclaimed = self.result.get_mut().take();
+        let panicked = matches!(&unclaimed, Some(Err(payload)) if !payload.is::<Cancelled>());
+        if catch_unwind(AssertUnwindSafe(|| drop(unclaimed))).is_err() {
+            eprintln!("fatal runtime error: the result of a thread panicked when it was dropped");
+            std::process::abort();
+        }
+        if panicked && let Some(scope) = &self.scope {
+            scope.set_panicked();
+        }
+    }
+}
