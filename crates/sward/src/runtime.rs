@@ -7,11 +7,13 @@
 //!   task.rs       one thread and its wake-up word                      any thread
 //!   shared.rs     what workers share: mailboxes, wakers, stealing      any thread
 //!   mailbox.rs    messages to a worker, and its sleep protocol         any thread
+//!   deadline.rs   time::timeout                                    the thread itself
 //!   timers.rs     timing wheel                                         the owning worker
 //!   offload.rs    OS threads for calls that cannot but block           any thread
 //!   futex.rs      how an OS thread sleeps on its wake-up word
 //! ```
 
+pub(crate) mod deadline;
 mod futex;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
@@ -168,8 +170,12 @@ impl Builder {
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
         let main = move || {
-            let _stop = stop;
-            main()
+            let stop = stop;
+            let result = main();
+            if let Some(exit) = stop.0.exit() {
+                exit.await_children();
+            }
+            result
         };
         // SAFETY: `run` does not return before the main task has ended, so what `main` borrows outlives it; and the task is
         // sent to the first worker, which is this OS thread.
@@ -194,6 +200,7 @@ impl Builder {
             }
             let name = Some("main".into());
             let task = Task::green(Arc::clone(&shared), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
+            shared.set_main(&task);
             shared.send(0, Message::Start(task));
             first.run();
             Ok(())

@@ -2,7 +2,9 @@
 //! thread, and everything here works just the same and blocks that thread.
 
 mod builder;
+mod group;
 mod join_handle;
+mod local;
 mod packet;
 mod scope;
 
@@ -18,8 +20,12 @@ use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 
 pub use builder::Builder;
+pub use group::{first, join_all};
 pub use join_handle::JoinHandle;
+pub use local::Local;
+pub(crate) use local::{Storage, drop_locals};
 pub(crate) use packet::{Packet, TakeResult};
+pub(crate) use scope::ScopeData;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(no_inline)]
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, panicking};

@@ -1,13 +1,14 @@
 //! What the workers of one runtime share, and what the outside sees of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 use sward_engine::{EngineKind, Waker};
 
 use super::mailbox::{Mailbox, Message};
 use super::task::Task;
+use crate::thread::ScopeData;
 
 /// One runtime. Every green thread holds a reference.
 pub(crate) struct Shared {
@@ -20,6 +21,9 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     /// Address space of a stack unless the thread's builder says otherwise.
     stack_bytes: usize,
+    /// Counts the threads that the main closure's end waits for. There from the making of the main thread to its end
+    /// (it holds that thread, which holds this).
+    exit: Mutex<Option<Arc<ScopeData>>>,
     engine: EngineKind,
 }
 
@@ -63,12 +67,23 @@ impl Shared {
             sleepers: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stack_bytes,
+            exit: Mutex::new(None),
             engine,
         }
     }
 
     pub(crate) fn engine(&self) -> EngineKind {
         self.engine
+    }
+
+    /// The count of threads that are joined at exit; `main` is the one to wait for them.
+    pub(crate) fn set_main(&self, main: &Arc<Task>) {
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ScopeData::new(Arc::clone(main))));
+    }
+
+    /// `None` once the runtime is ending.
+    pub(crate) fn exit(&self) -> Option<Arc<ScopeData>> {
+        self.exit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn stack_bytes(&self) -> usize {
@@ -99,6 +114,7 @@ impl Shared {
     /// Ends the runtime: each worker cancels what runs on it and returns when that is over.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
         for worker in 0..self.workers() {
             self.send(worker, Message::Stop);
         }

@@ -67,7 +67,13 @@ pub(crate) struct Local {
     pub(crate) waiting: Cell<Waiting>,
     /// While above 0, a cancel is not delivered.
     pub(crate) shields: Cell<u32>,
-    /// A cancel has begun to unwind it.
+    /// The values of `thread::Local`.
+    pub(crate) storage: UnsafeCell<crate::thread::Storage>,
+    /// The innermost deadline that it is under, or null.
+    pub(crate) deadline: Cell<*const super::deadline::Deadline>,
+    /// A deadline of the chain has passed.
+    pub(crate) expired: Cell<bool>,
+    /// A cancel or a deadline has begun to unwind it.
     pub(crate) cancelling: Cell<bool>,
     /// Its place in the worker's list of live tasks.
     pub(crate) live_index: Cell<u32>,
@@ -161,6 +167,9 @@ impl Task {
                 suspender: Cell::new(ptr::null()),
                 waiting: Cell::new(Waiting::Nothing),
                 shields: Cell::new(0),
+                storage: UnsafeCell::new(None),
+                deadline: Cell::new(ptr::null()),
+                expired: Cell::new(false),
                 cancelling: Cell::new(false),
                 live_index: Cell::new(0),
             },

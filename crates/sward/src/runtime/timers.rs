@@ -20,6 +20,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
+use super::deadline::Deadline;
 use super::task::Task;
 
 const TICK_BITS: u32 = 16;
@@ -38,6 +39,8 @@ pub(crate) struct Timer {
     place: Cell<u16>,
     fired: Cell<bool>,
     task: *const Task,
+    /// Null: the end of a wait. Otherwise a deadline that outlasts single waits.
+    deadline: *const Deadline,
 }
 
 const UNLINKED: u16 = u16::MAX;
@@ -52,7 +55,18 @@ impl Timer {
             place: Cell::new(UNLINKED),
             fired: Cell::new(false),
             task,
+            deadline: ptr::null(),
         }
+    }
+
+    /// A timer for a deadline that `task` is under, not started. `deadline` lives as long as the timer.
+    pub(crate) fn deadline(task: *const Task, deadline: *const Deadline) -> Timer {
+        Timer { deadline, ..Timer::new(task) }
+    }
+
+    /// The deadline it stands for, or null.
+    pub(crate) fn of_deadline(&self) -> *const Deadline {
+        self.deadline
     }
 
     /// Whose timer it is.
@@ -94,7 +108,8 @@ impl Timers {
         self.length == 0
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.length
     }
 
@@ -181,35 +196,34 @@ impl Timers {
         Some(self.start + Duration::from_nanos(tick << TICK_BITS))
     }
 
-    /// Moves the present to `now`; takes out each timer whose time has come, marks it fired and hands it to `fire`.
+    /// Moves the present towards `now` and takes out the next timer whose time has come. `None`: there is no more.
     ///
-    /// `fire` must not touch the wheel, and may let the timer go.
-    pub(crate) fn advance(&mut self, now: Instant, mut fire: impl FnMut(NonNull<Timer>)) {
+    /// The timer is marked as fired, and the wheel does not know it any more.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<NonNull<Timer>> {
         let present = (now.saturating_duration_since(self.start).as_nanos() >> TICK_BITS) as u64;
-        while self.length > 0 {
-            let Some((level, tick)) = self.next_slot() else { break };
-            if tick > present {
-                break;
-            }
+        while let Some((level, tick)) = self.next_slot().filter(|&(_, tick)| tick <= present) {
             self.now = self.now.max(tick);
             let slot = (tick >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
+            if level == 0 {
+                let due = NonNull::new(self.slots[0][slot].cast_mut()).expect("the slot is occupied");
+                // SAFETY: linked timers stay where they are.
+                let timer = unsafe { due.as_ref() };
+                self.unlink(timer);
+                self.length -= 1;
+                timer.fired.set(true);
+                return Some(due);
+            }
             let mut timer = std::mem::replace(&mut self.slots[level][slot], ptr::null());
             self.occupied[level] &= !(1 << slot);
-            while let Some(node) = NonNull::new(timer.cast_mut()) {
-                // SAFETY: it was linked until now, and `fire` has not seen it yet.
-                let this = unsafe { node.as_ref() };
-                timer = this.next.get();
-                if level > 0 {
-                    self.link(node.as_ptr());
-                } else {
-                    this.place.set(UNLINKED);
-                    this.fired.set(true);
-                    self.length -= 1;
-                    fire(node);
-                }
+            while !timer.is_null() {
+                // SAFETY: as above.
+                let next = unsafe { &*timer }.next.get();
+                self.link(timer);
+                timer = next;
             }
         }
         self.now = self.now.max(present);
+        None
     }
 }
 
@@ -262,10 +276,10 @@ mod tests {
                     Step::Advance(by) => {
                         now += by;
                         let mut fired = Vec::new();
-                        wheel.advance(start + Duration::from_nanos(now), |timer| {
+                        while let Some(timer) = wheel.pop_due(start + Duration::from_nanos(now)) {
                             // SAFETY: the model still holds it.
                             fired.push(unsafe { timer.as_ref() }.task().addr());
-                        });
+                        }
                         for key in fired {
                             let (deadline, _) = model.remove(&key).expect("fired once");
                             prop_assert!(deadline <= now, "early");

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use sward_engine::{Operation, Request, Submitted, perform_blocking};
 
-use super::task::{Task, Waiting};
+use super::deadline;
+use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
 use super::worker::Worker;
 use crate::thread::{self, Cancelled};
@@ -37,21 +38,22 @@ pub(crate) fn is_green() -> bool {
     green().is_some()
 }
 
-/// Unwinds if the running green thread has been cancelled and is not shielded.
+/// Unwinds if the calling thread has been cancelled, or a deadline of its has passed, and it is not shielded.
 #[inline]
 fn deliver_cancel(task: &Task) {
-    if task.is_cancelled() {
-        deliver_cancel_unless_shielded(task);
+    // SAFETY: it is the calling thread's own task.
+    let local = unsafe { task.local() };
+    if (task.is_cancelled() || local.expired.get()) && local.shields.get() == 0 {
+        unwind(task, local);
     }
 }
 
 #[cold]
-fn deliver_cancel_unless_shielded(task: &Task) {
-    // SAFETY: it is the running thread's own task.
-    let local = unsafe { task.local() };
-    if local.shields.get() == 0 {
-        local.cancelling.set(true);
-        resume_unwind(Box::new(Cancelled));
+fn unwind(task: &Task, local: &Local) -> ! {
+    local.cancelling.set(true);
+    match deadline::expired(local) {
+        Some(expired) if !task.is_cancelled() => resume_unwind(Box::new(expired)),
+        _ => resume_unwind(Box::new(Cancelled)),
     }
 }
 
@@ -191,7 +193,12 @@ pub(crate) fn park_quietly(deadline: Option<Instant>) {
                 suspend_parked(worker, task, deadline);
             }
         }
-        None => thread::with_current_task(|task| task.block(false, deadline)),
+        None => thread::with_current_task(|task| {
+            // SAFETY: it is the calling thread's own task.
+            let local = unsafe { task.local() };
+            task.block(false, deadline::nearest(local, deadline));
+            deadline::look_at_clock(local);
+        }),
     }
 }
 
@@ -200,21 +207,24 @@ pub(crate) fn park_quietly(deadline: Option<Instant>) {
 pub(crate) fn is_cancel_due() -> bool {
     thread::with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
-        task.is_cancelled() && unsafe { task.local() }.shields.get() == 0
+        let local = unsafe { task.local() };
+        (task.is_cancelled() || local.expired.get()) && local.shields.get() == 0
     }) && !std::thread::panicking()
 }
 
 /// Parks one that holds up its OS thread.
 fn block(user: bool, deadline: Option<Instant>) {
     thread::with_current_task(|task| {
-        let unwinding = std::thread::panicking();
-        if !unwinding {
-            deliver_cancel(task);
+        if std::thread::panicking() {
+            return task.block(user, deadline);
         }
-        task.block(user, deadline);
-        if !unwinding {
-            deliver_cancel(task);
-        }
+        // SAFETY: it is the calling thread's own task.
+        let local = unsafe { task.local() };
+        deadline::look_at_clock(local);
+        deliver_cancel(task);
+        task.block(user, deadline::nearest(local, deadline));
+        deadline::look_at_clock(local);
+        deliver_cancel(task);
     });
 }
 

@@ -235,6 +235,7 @@ impl Worker {
             Coroutine::new(stack, move |suspender| {
                 (*task).local().suspender.set(suspender);
                 start.run();
+                crate::thread::drop_locals(&*task);
             })
         };
         // SAFETY: we are the owner, and the task does not run yet.
@@ -299,7 +300,7 @@ impl Worker {
     }
 
     /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
-    fn interrupt(&self, task: &Arc<Task>) {
+    fn interrupt(&self, task: &Task) {
         if task.worker() != self.index || task.is_complete() {
             return;
         }
@@ -315,7 +316,7 @@ impl Worker {
                 // SAFETY: the timer lies in the frame of the suspended task.
                 self.timers.with(|timers| unsafe { timers.remove(timer.as_ref()) });
                 local.waiting.set(Waiting::Nothing);
-                self.ready.with(|ready| ready.push_back(Arc::as_ptr(task)));
+                self.ready.with(|ready| ready.push_back(task));
             }
         }
     }
@@ -325,23 +326,31 @@ impl Worker {
             return;
         }
         let now = Instant::now();
-        self.timers.with(|timers| {
-            timers.advance(now, |timer| {
-                // SAFETY: a linked timer lies in the frame of a task that is suspended on this worker.
-                let task = unsafe { timer.as_ref() }.task();
-                // SAFETY: as above.
-                let local = unsafe { local_of(task) };
-                match local.waiting.get() {
-                    Waiting::Operation(operation) => self.cancel_operation(operation),
-                    Waiting::Clock(_) => {
-                        local.waiting.set(Waiting::Nothing);
-                        self.ready.with(|ready| ready.push_back(task));
-                    }
-                    // SAFETY: as above.
-                    Waiting::Nothing => unsafe { &*task }.unpark(),
+        // One at a time: what a timer does may touch other timers.
+        while let Some(timer) = self.timers.with(|timers| timers.pop_due(now)) {
+            // SAFETY: it was linked, so it lies in a frame of a task of this worker, and none runs now.
+            let timer = unsafe { timer.as_ref() };
+            // SAFETY: as above.
+            let task = unsafe { &*timer.task() };
+            // SAFETY: as above.
+            let local = unsafe { task.local() };
+            // SAFETY: the deadline lies in the same frame as the timer.
+            if let Some(deadline) = unsafe { timer.of_deadline().as_ref() } {
+                deadline.expire();
+                local.expired.set(true);
+                self.interrupt(task);
+                task.unpark();
+                continue;
+            }
+            match local.waiting.get() {
+                Waiting::Operation(operation) => self.cancel_operation(operation),
+                Waiting::Clock(_) => {
+                    local.waiting.set(Waiting::Nothing);
+                    self.ready.with(|ready| ready.push_back(timer.task()));
                 }
-            });
-        });
+                Waiting::Nothing => task.unpark(),
+            }
+        }
     }
 
     fn cancel_operation(&self, operation: NonNull<Operation>) {

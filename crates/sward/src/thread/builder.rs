@@ -26,6 +26,7 @@ pub struct Builder {
     name: Option<String>,
     stack_bytes: Option<usize>,
     worker: Option<usize>,
+    joined_at_exit: bool,
 }
 
 impl Builder {
@@ -55,6 +56,13 @@ impl Builder {
         self
     }
 
+    /// Whether the thread ends with the main closure (`true`, the default: it is cancelled) or the runtime waits for it
+    /// first: Python's `daemon`. Outside a runtime it means nothing: there, the process ends with `main`.
+    pub fn daemon(mut self, daemon: bool) -> Builder {
+        self.joined_at_exit = !daemon;
+        self
+    }
+
     /// Starts the thread.
     ///
     /// # Errors
@@ -66,8 +74,13 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let exit = Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
+        if let Some(exit) = &exit {
+            exit.enter();
+        }
         // SAFETY: closure and result are 'static.
-        unsafe { self.spawn_here(f, None) }.map(JoinHandle)
+        let joiner = unsafe { self.spawn_here(f, exit.clone()) };
+        joiner.inspect_err(|_| exit.iter().for_each(|exit| exit.leave())).map(JoinHandle)
     }
 
     /// Starts a scoped thread: see [`scope`](super::scope).
@@ -185,6 +198,7 @@ impl Builder {
         let native = thread.spawn(move || {
             set_current_task(Arc::clone(&theirs));
             start.run();
+            super::drop_locals(&theirs);
             theirs.complete();
         })?;
         Ok(Joiner { thread: Thread::new(task), packet, native: Some(native) })

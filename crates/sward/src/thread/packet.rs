@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::scope::ScopeData;
+use crate::runtime::deadline::is_interruption;
 use crate::runtime::task::Start;
-use crate::thread::{Cancelled, Result};
+use crate::thread::Result;
 
 /// The closure until the thread takes it, then the result until the joiner takes it.
 ///
@@ -59,6 +60,11 @@ where
     /// Leaves the result and lets go of everything that the scope might own.
     fn end(self: Arc<Self>, result: Result<T>) {
         let scope = self.scope.clone();
+        if let (Some(scope), Err(payload)) = (&scope, &result)
+            && !is_interruption(&**payload)
+        {
+            scope.child_panicked();
+        }
         // SAFETY: the task is not complete, so the joiner does not look yet.
         unsafe { *self.result.get() = Some(result) };
         drop(self);
@@ -97,7 +103,7 @@ impl<F, T> TakeResult<T> for Packet<F, T> {
 impl<F, T> Drop for Packet<F, T> {
     fn drop(&mut self) {
         let unclaimed = self.result.get_mut().take();
-        let panicked = matches!(&unclaimed, Some(Err(payload)) if !payload.is::<Cancelled>());
+        let panicked = matches!(&unclaimed, Some(Err(payload)) if !is_interruption(&**payload));
         if catch_unwind(AssertUnwindSafe(|| drop(unclaimed))).is_err() {
             eprintln!("fatal runtime error: the result of a thread panicked when it was dropped");
             std::process::abort();

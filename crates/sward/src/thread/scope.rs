@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::join_handle::Joiner;
 use super::{Builder, Result, Thread};
+use crate::runtime::deadline::is_interruption;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 
@@ -27,13 +28,25 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub(crate) struct ScopeData {
     running: AtomicUsize,
     panicked: AtomicBool,
+    /// A panic of one thread cancels the others.
+    cancel_on_panic: AtomicBool,
     owner: Arc<Task>,
     children: Mutex<Vec<Weak<Task>>>,
 }
 
 impl ScopeData {
+    pub(crate) fn new(owner: Arc<Task>) -> ScopeData {
+        ScopeData {
+            running: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            cancel_on_panic: AtomicBool::new(false),
+            owner,
+            children: Mutex::new(Vec::new()),
+        }
+    }
+
     /// A thread of the scope has been made; it will call [`ScopeData::leave`].
-    pub(super) fn enter(&self) {
+    pub(crate) fn enter(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -41,6 +54,13 @@ impl ScopeData {
     pub(crate) fn leave(&self) {
         if self.running.fetch_sub(1, Ordering::Release) == 1 {
             self.owner.unpark();
+        }
+    }
+
+    /// A thread of the scope has panicked.
+    pub(crate) fn child_panicked(&self) {
+        if self.cancel_on_panic.load(Ordering::Relaxed) {
+            self.cancel_children();
         }
     }
 
@@ -65,7 +85,7 @@ impl ScopeData {
         }
     }
 
-    fn await_children(&self) {
+    pub(crate) fn await_children(&self) {
         while self.running.load(Ordering::Acquire) != 0 {
             wait::park(None);
         }
@@ -92,19 +112,14 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        data: Arc::new(ScopeData {
-            running: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            owner: super::with_current_task(Arc::clone),
-            children: Mutex::new(Vec::new()),
-        }),
+        data: Arc::new(ScopeData::new(super::with_current_task(Arc::clone))),
         scope: PhantomData,
         env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     // `f` has been unwound completely, so this wait does not happen while unwinding.
     let cancelled = match &result {
-        Err(payload) if payload.is::<super::Cancelled>() => result.is_err(),
+        Err(payload) if is_interruption(&**payload) => true,
         _ => catch_unwind(AssertUnwindSafe(|| scope.data.await_children())).is_err(),
     };
     if cancelled {
@@ -131,6 +146,21 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         T: Send + 'scope,
     {
         Builder::new().spawn_scoped(self, f).expect("failed to spawn thread")
+    }
+
+    /// From now on, if one of the scope's threads panics, the others are [cancelled](super::JoinHandle::cancel).
+    ///
+    /// ```
+    /// use sward::thread::{self, Cancelled};
+    /// thread::scope(|scope| {
+    ///     scope.cancel_on_panic();
+    ///     let patient = scope.spawn(|| loop { thread::park() });
+    ///     assert!(scope.spawn(|| std::panic::resume_unwind(Box::new("lost"))).join().is_err());
+    ///     assert!(patient.join().unwrap_err().is::<Cancelled>());
+    /// });
+    /// ```
+    pub fn cancel_on_panic(&self) {
+        self.data.cancel_on_panic.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn data(&self) -> &Arc<ScopeData> {

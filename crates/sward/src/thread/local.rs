@@ -1,0 +1,76 @@
+//! Values of which each thread, green or not, has its own.
+//!
+//! `thread_local!` is per OS thread: all green threads of a worker share it. A [`Local`] is per green thread.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::with_current_task;
+use crate::runtime::task::Task;
+use crate::runtime::wait;
+
+/// The values of one thread, by the address of their `Local`.
+///
+/// Boxed, since most threads have none.
+#[expect(clippy::box_collection, reason = "most threads have none, and a thread's memory counts")]
+pub(crate) type Storage = Option<Box<HashMap<usize, Box<dyn Any>>>>;
+
+/// A value of which each thread has its own, made when the thread first asks for it and dropped at the thread's end.
+///
+/// It has to be a `static`. For an OS thread that sward did not start, it is dropped when that thread ends.
+///
+/// ```
+/// use std::cell::Cell;
+/// use sward::thread::{self, Local};
+///
+/// static COUNT: Local<Cell<u32>> = Local::new(|| Cell::new(0));
+///
+/// COUNT.with(|count| count.set(5));
+/// let theirs = thread::spawn(|| COUNT.with(|count| count.get())).join().unwrap();
+/// assert_eq!((theirs, COUNT.with(|count| count.get())), (0, 5));
+/// ```
+#[derive(Debug)]
+pub struct Local<T: 'static> {
+    make: fn() -> T,
+    /// Not zero-sized, so that each static has an address of its own.
+    _place: u8,
+}
+
+impl<T: 'static> Local<T> {
+    /// `make` is called once in each thread that asks for its value.
+    pub const fn new(make: fn() -> T) -> Local<T> {
+        Local { make, _place: 0 }
+    }
+
+    /// Lends the calling thread's value. `f` may block.
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        let key = (&raw const *self).addr();
+        with_current_task(|task| {
+            // SAFETY: it is the calling thread's own task; nothing of it is borrowed while `make` or `f` run but the value's box,
+            // which stays where it is until the thread ends.
+            let storage = unsafe { task.local() }.storage.get();
+            // SAFETY: as above.
+            let values = || unsafe { (*storage).get_or_insert_default() };
+            if !values().contains_key(&key) {
+                let value: Box<dyn Any> = Box::new((self.make)());
+                // `make` may have made it meanwhile, by asking for it itself: then the first one stays.
+                values().entry(key).or_insert(value);
+            }
+            let value: *const dyn Any = &raw const *values()[&key];
+            // SAFETY: as above.
+            f(unsafe { &*value }.downcast_ref().expect("a key is one static's, so its type is that static's"))
+        })
+    }
+}
+
+/// Drops the values of the calling thread, whose task is `task`, when its closure has returned. Each may make new ones.
+pub(crate) fn drop_locals(task: &Task) {
+    // SAFETY: it is the calling thread's own task, and nothing of its storage is borrowed any more.
+    while let Some(values) = unsafe { (*task.local().storage.get()).take() } {
+        if catch_unwind(AssertUnwindSafe(|| wait::shield(|| drop(values)))).is_err() {
+            eprintln!("fatal runtime error: a thread-local value panicked when it was dropped");
+            std::process::abort();
+        }
+    }
+}
