@@ -26,8 +26,8 @@ const MAIN_BYTES_MAX: usize = 512;
 ///            resume              suspend
 ///  created ─────────> running ────────────> suspended
 ///     │                 │  ^                   │   │
-///     │ drop,           │  └───── resume ──────┘   │ drop: aborts the process
-///     │ discard         │ main returns
+///     │ drop            │  └───── resume ──────┘   │ drop: aborts the process
+///     │                 │ main returns
 ///     v                 v
 ///   gone             finished ── into_stack ──> gone
 /// ```
@@ -96,19 +96,6 @@ impl Coroutine {
     pub fn into_stack(self) -> Stack {
         assert!(self.is_finished(), "a coroutine gives its stack back only after its end");
         self.into_inner().into_stack()
-    }
-
-    /// Drops the `main` of a coroutine that was never resumed, and gives its stack back. (Dropping the
-    /// coroutine instead loses the stack.)
-    ///
-    /// # Panics
-    /// It was resumed. (When it is suspended, that panic finds it dropped, which aborts.)
-    pub fn discard(self) -> Stack {
-        assert!(!self.inner.started(), "only a coroutine that was never resumed can be discarded");
-        let mut inner = self.into_inner();
-        // Not started: this unwinds nothing, it only drops `main` where it lies.
-        inner.force_unwind();
-        inner.into_stack()
     }
 
     fn into_inner(self) -> corosensei::Coroutine<(), (), (), Stack> {

@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lent::LentBuffer;
 use crate::operation::{Completed, Operation, Source};
 
 /// What became of an operation at once.
@@ -56,6 +57,9 @@ pub trait Engine {
     fn forget(&mut self, source: Source) {
         let _ = source;
     }
+
+    /// Takes back a buffer that a [`Request::ReceiveLent`](crate::Request) brought, of this engine or another.
+    fn give_back(&mut self, buffer: LentBuffer);
 
     /// System calls made so far, for metrics.
     fn system_calls(&self) -> u64;

@@ -35,8 +35,10 @@
 //! Ends: whoever drops the engine has collected every completion. If not, the drop does, since the kernel would
 //! go on writing into memory that is no longer there.
 
+mod buffers;
 mod ring;
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io;
 use std::mem;
@@ -44,13 +46,15 @@ use std::ptr::{self, NonNull};
 use std::time::Duration;
 
 use ::io_uring::squeue::{Entry, Flags};
-use ::io_uring::{opcode, types};
+use ::io_uring::{cqueue, opcode, types};
 
 use crate::address::SocketAddress;
 use crate::engine::{Engine, Submitted, Waker};
 use crate::event_fd::EventFd;
+use crate::io_uring::buffers::BufferRing;
 use crate::io_uring::ring::Ring;
 use crate::kind::{EngineKind, OpenError};
+use crate::lent::LentBuffer;
 use crate::operation::{Completed, Interest, Operation, Request};
 
 /// The `user_data` of the poll on the waker's descriptor. No operation has this address.
@@ -81,6 +85,8 @@ pub(crate) struct IoUring {
     cancelled: HashSet<NonNull<Operation>>,
     /// Operations that a cancel did not find. Those still in `cancelled` are cancelled again.
     missed: HashSet<NonNull<Operation>>,
+    /// Registered when the first lent receive comes. `None` inside: the kernel cannot.
+    buffers: OnceCell<Option<BufferRing>>,
     wake: EventFd,
     /// Whether the kernel watches `wake`.
     watching: bool,
@@ -98,6 +104,7 @@ impl IoUring {
             again: Completed::new(),
             cancelled: HashSet::new(),
             missed: HashSet::new(),
+            buffers: OnceCell::new(),
             wake,
             watching: false,
         })
@@ -153,7 +160,15 @@ impl IoUring {
                 continue;
             }
             // SAFETY: the operation was submitted and not handed back, so its submitter vouches for it.
-            let list = match settle(unsafe { operation.as_ref() }, result) {
+            let over = unsafe { operation.as_ref() };
+            let lacks_buffer = match over.request {
+                // SAFETY: the submitter vouches for the place, too.
+                Request::ReceiveLent { buffer, .. } => unsafe {
+                    hand_over(lender(&mut self.buffers), &entry, &mut *buffer)
+                },
+                _ => false,
+            };
+            let list = match settle(over, if lacks_buffer { -libc::EINTR } else { result }) {
                 Settled::Again => &mut self.again,
                 Settled::Over { was_cancelled } => {
                     self.in_flight -= 1;
@@ -175,6 +190,9 @@ impl IoUring {
 
     /// Queues what the engine itself wants from the kernel: operations once more, cancels once more, the waker.
     fn replenish(&mut self) {
+        if let Some(buffers) = lender(&mut self.buffers) {
+            buffers.forget_promises();
+        }
         let mut again = mem::take(&mut self.again);
         while let Some(operation) = again.pop() {
             // SAFETY: it is in flight, so its submitter vouches for it.
@@ -204,6 +222,11 @@ impl IoUring {
         }
     }
 
+    /// Whether there are buffers to lend.
+    fn can_lend(&mut self) -> bool {
+        self.buffers.get_or_init(|| BufferRing::register(&self.ring).ok()).is_some()
+    }
+
     fn push_cancel(&mut self, operation: NonNull<Operation>) {
         let address = address_of(operation);
         let mut entry = opcode::AsyncCancel::new(address).build().user_data(address | CANCEL);
@@ -222,7 +245,12 @@ impl Engine for IoUring {
 
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
         // SAFETY: the caller vouches for the operation.
-        unsafe { operation.as_ref() }.step.set(0);
+        let begun = unsafe { operation.as_ref() };
+        begun.step.set(0);
+        if matches!(begun.request, Request::ReceiveLent { .. }) && !self.can_lend() {
+            begun.set_result(-libc::ENOBUFS);
+            return Submitted::Done;
+        }
         // SAFETY: the caller vouches for every pointer of the request until the completion.
         unsafe { self.push(&encode(operation)) };
         self.in_flight += 1;
@@ -261,6 +289,12 @@ impl Engine for IoUring {
         self.wake.waker()
     }
 
+    fn give_back(&mut self, buffer: LentBuffer) {
+        if let Some(buffers) = lender(&mut self.buffers) {
+            buffers.take_back(&buffer);
+        }
+    }
+
     fn system_calls(&self) -> u64 {
         self.ring.system_calls
     }
@@ -283,6 +317,10 @@ impl Drop for IoUring {
                 std::process::abort();
             }
             self.collect(&mut completed);
+        }
+        if lender(&mut self.buffers).is_some() && self.ring.unregister_buffers(buffers::GROUP).is_err() {
+            // The kernel still knows the block of entries. Losing it is better than freeing it.
+            mem::forget(self.buffers.take());
         }
     }
 }
@@ -322,6 +360,27 @@ fn settle(operation: &Operation, result: i32) -> Settled {
         None => end(operation, result),
     }
     Settled::Over { was_cancelled }
+}
+
+fn lender(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing> {
+    buffers.get_mut()?.as_mut()
+}
+
+/// Puts the buffer that the kernel has picked for a lent receive where the reader looks for it. True: there was none to pick,
+/// but now there are more, so the kernel is to be asked once more.
+fn hand_over(
+    buffers: Option<&mut BufferRing>,
+    entry: &cqueue::Entry,
+    place: &mut Option<LentBuffer>,
+) -> bool {
+    let Some(buffers) = buffers else { return false };
+    match (cqueue::buffer_select(entry.flags()), entry.result()) {
+        (Some(id), 1..) => *place = Some(buffers.lend(id, entry.result() as usize)),
+        // It is out of the ring, though there is nothing in it.
+        (Some(id), _) => buffers.put_back(id),
+        (None, result) => return result == -libc::ENOBUFS && buffers.promise(),
+    }
+    false
 }
 
 fn end(operation: &Operation, result: i32) {
@@ -372,6 +431,10 @@ fn encode_request(request: &Request) -> Entry {
         Request::Receive { buffer, length, flags, .. } => {
             opcode::Recv::new(fd, buffer, entry_length(length)).flags(flags).build()
         }
+        Request::ReceiveLent { .. } => opcode::Recv::new(fd, ptr::null_mut(), 0)
+            .buf_group(buffers::GROUP)
+            .build()
+            .flags(Flags::BUFFER_SELECT),
         Request::Send { buffer, length, flags, .. } => {
             let flags = flags | libc::MSG_NOSIGNAL;
             opcode::Send::new(fd, buffer, entry_length(length)).flags(flags).build()

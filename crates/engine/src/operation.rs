@@ -16,6 +16,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::address::SocketAddress;
+use crate::lent::LentBuffer;
 
 /// A descriptor as an engine knows it: the number, and an identity that is never used again.
 ///
@@ -87,6 +88,9 @@ pub enum Request {
     Receive { socket: Source, buffer: *mut u8, length: usize, flags: i32 },
     /// `send(2)`. `MSG_NOSIGNAL` is always added.
     Send { socket: Source, buffer: *const u8, length: usize, flags: i32 },
+    /// `recv(2)` into a buffer that the engine lends: while there is no data, there is no buffer. A result above 0 comes with
+    /// the buffer; `-ENOBUFS` says that all are lent. `buffer` is `None` at the start.
+    ReceiveLent { socket: Source, buffer: *mut Option<LentBuffer> },
     /// `recvmsg(2)`.
     ReceiveMessage { socket: Source, message: *mut libc::msghdr, flags: i32 },
     /// `sendmsg(2)`. `MSG_NOSIGNAL` is always added.
@@ -106,6 +110,7 @@ impl Request {
             Request::Accept { listener: source, .. }
             | Request::Connect { socket: source, .. }
             | Request::Receive { socket: source, .. }
+            | Request::ReceiveLent { socket: source, .. }
             | Request::Send { socket: source, .. }
             | Request::ReceiveMessage { socket: source, .. }
             | Request::SendMessage { socket: source, .. }
@@ -120,6 +125,7 @@ impl Request {
         match *self {
             Request::Accept { .. }
             | Request::Receive { .. }
+            | Request::ReceiveLent { .. }
             | Request::ReceiveMessage { .. }
             | Request::Read { .. } => Interest::READ,
             Request::Connect { .. }

@@ -44,6 +44,8 @@ pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> 
             // SAFETY: see above.
             attempt(|| unsafe { libc::recv(socket.fd, buffer.cast(), capped(length), flags) })
         }
+        // There is nothing to lend from here. Whoever asks has a buffer of its own for this case.
+        Request::ReceiveLent { .. } => Some(-libc::ENOBUFS),
         Request::Send { socket, buffer, length, flags } => {
             let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: see above.

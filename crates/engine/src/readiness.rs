@@ -29,6 +29,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::engine::{Engine, Submitted, Waker};
+use crate::lent::{BUFFER_BYTES, Lender, LentBuffer};
 use crate::operation::{Completed, Interest, Operation, Request, Source};
 use crate::perform::{is_tcp, perform};
 
@@ -88,6 +89,7 @@ pub struct Readiness<P> {
     /// What the poller reported; empty between waits, kept for its memory.
     ready: Vec<Ready>,
     attempts: u64,
+    lender: Lender,
 }
 
 /// What is known of one descriptor.
@@ -114,11 +116,18 @@ struct Entry {
 impl<P: Poller> Readiness<P> {
     /// Wraps `poller`.
     pub fn new(poller: P) -> Readiness<P> {
-        Readiness { poller, entries: Vec::new(), finished: Completed::new(), ready: Vec::new(), attempts: 0 }
+        Readiness {
+            poller,
+            entries: Vec::new(),
+            finished: Completed::new(),
+            ready: Vec::new(),
+            attempts: 0,
+            lender: Lender::new(),
+        }
     }
 
-    /// The entry of `source`, started anew if it was another's.
-    fn entry(&mut self, source: Source) -> &mut Entry {
+    /// Makes an entry for `source`, and starts it anew if it was another's.
+    fn prepare_entry(&mut self, source: Source) {
         let index = source.fd as usize;
         if index >= self.entries.len() {
             self.entries.resize_with(index + 1, Entry::default);
@@ -136,7 +145,6 @@ impl<P: Poller> Readiness<P> {
             entry.id = source.id;
             entry.may_be_ready = Interest::BOTH;
         }
-        entry
     }
 
     /// Acts on one report.
@@ -148,9 +156,10 @@ impl<P: Poller> Readiness<P> {
         entry.armed = entry.armed.without(ready.interest);
         entry.may_be_ready = entry.may_be_ready.union(ready.interest);
         entry.hangup |= ready.hangup;
-        self.attempts += entry.attempt_waiting(Interest::READ, completed);
-        self.attempts += entry.attempt_waiting(Interest::WRITE, completed);
-        self.attempts += entry.attempt_watchers(completed);
+        let lender = &mut self.lender;
+        self.attempts += entry.attempt_waiting(Interest::READ, lender, completed);
+        self.attempts += entry.attempt_waiting(Interest::WRITE, lender, completed);
+        self.attempts += entry.attempt_watchers(lender, completed);
         let missing = entry.wanted().without(entry.armed);
         if missing.is_empty() {
             return;
@@ -180,9 +189,10 @@ impl<P: Poller> Engine for Readiness<P> {
             pending.set_result(if source.fd < 0 { -libc::EBADF } else { -libc::EINVAL });
             return Submitted::Done;
         }
-        let entry = self.entry(source);
+        self.prepare_entry(source);
+        let entry = &mut self.entries[source.fd as usize];
         let attempted = entry.is_worth_an_attempt(&pending.request);
-        if attempted && entry.attempt(pending) {
+        if attempted && entry.attempt(pending, &mut self.lender) {
             self.attempts += 1;
             return Submitted::Done;
         }
@@ -252,6 +262,12 @@ impl<P: Poller> Engine for Readiness<P> {
         }
     }
 
+    fn give_back(&mut self, buffer: LentBuffer) {
+        if let Some(id) = self.lender.take_back(&buffer) {
+            self.lender.put(id);
+        }
+    }
+
     /// One for each attempt, and the poller's own.
     fn system_calls(&self) -> u64 {
         self.attempts + self.poller.system_calls()
@@ -282,10 +298,15 @@ impl Entry {
     }
 
     /// Tries `operation`. True: it is over, and its result is in it.
-    fn attempt(&mut self, operation: &Operation) -> bool {
+    fn attempt(&mut self, operation: &Operation, lender: &mut Lender) -> bool {
         let request = &operation.request;
-        // SAFETY: the operation is in flight, so its submitter vouches for the request's pointers.
-        match unsafe { perform(request, &operation.step) } {
+        let outcome = match *request {
+            // SAFETY: the operation is in flight, so its submitter vouches for the request's pointers.
+            Request::ReceiveLent { socket, buffer } => unsafe { receive_lent(socket, buffer, lender) },
+            // SAFETY: as above.
+            _ => unsafe { perform(request, &operation.step) },
+        };
+        match outcome {
             Some(result) => {
                 operation.set_result(result);
                 if self.is_exhausted_by(request, result) {
@@ -305,10 +326,11 @@ impl Entry {
 
     /// Whether `result` shows that another attempt of this kind would block now.
     fn is_exhausted_by(&mut self, request: &Request, result: i32) -> bool {
-        let (Request::Receive { socket, length, flags: 0, .. }
-        | Request::Send { socket, length, flags: 0, .. }) = *request
-        else {
-            return false;
+        let (socket, length) = match *request {
+            Request::Receive { socket, length, flags: 0, .. } => (socket, length),
+            Request::Send { socket, length, flags: 0, .. } => (socket, length),
+            Request::ReceiveLent { socket, .. } => (socket, BUFFER_BYTES),
+            _ => return false,
         };
         result > 0
             && (result as usize) < length
@@ -317,14 +339,19 @@ impl Entry {
     }
 
     /// Tries those who wait in `direction`, in order, until one would block. Returns the number of attempts.
-    fn attempt_waiting(&mut self, direction: Interest, completed: &mut Completed) -> u64 {
+    fn attempt_waiting(
+        &mut self,
+        direction: Interest,
+        lender: &mut Lender,
+        completed: &mut Completed,
+    ) -> u64 {
         let mut attempts = 0;
         while self.may_be_ready.contains(direction)
             && let Some(operation) = self.line(direction).first()
         {
             attempts += 1;
             // SAFETY: it waits here, so its submitter vouches for its address.
-            if self.attempt(unsafe { operation.as_ref() }) {
+            if self.attempt(unsafe { operation.as_ref() }, lender) {
                 self.line(direction).pop();
                 // SAFETY: just popped, so it is on no list.
                 unsafe { completed.push(operation) };
@@ -334,13 +361,13 @@ impl Entry {
     }
 
     /// Tries every watcher. Returns the number of attempts.
-    fn attempt_watchers(&mut self, completed: &mut Completed) -> u64 {
+    fn attempt_watchers(&mut self, lender: &mut Lender, completed: &mut Completed) -> u64 {
         let mut attempts = 0;
         let mut watchers = std::mem::take(&mut self.watchers);
         while let Some(operation) = watchers.pop() {
             attempts += 1;
             // SAFETY: it waits here, so its submitter vouches for its address.
-            let over = self.attempt(unsafe { operation.as_ref() });
+            let over = self.attempt(unsafe { operation.as_ref() }, lender);
             let list = if over { &mut *completed } else { &mut self.watchers };
             // SAFETY: just popped, so it is on no list.
             unsafe { list.push(operation) };
@@ -366,6 +393,23 @@ impl Entry {
         }
         wanted
     }
+}
+
+/// `recv` into a buffer of the lender's, which goes along if there was something.
+///
+/// # Safety
+/// `buffer` is valid.
+unsafe fn receive_lent(socket: Source, buffer: *mut Option<LentBuffer>, lender: &mut Lender) -> Option<i32> {
+    let Some(id) = lender.take() else { return Some(-libc::ENOBUFS) };
+    let plain = Request::Receive { socket, buffer: lender.pointer(id), length: BUFFER_BYTES, flags: 0 };
+    // SAFETY: the buffer was free, so it is ours.
+    let result = unsafe { perform(&plain, &Default::default()) };
+    match result {
+        // SAFETY: the buffer was free, and goes to the reader alone; the caller vouches for `buffer`.
+        Some(count) if count > 0 => unsafe { *buffer = Some(lender.lend(id, count as usize)) },
+        _ => lender.put(id),
+    }
+    result
 }
 
 /// Ends everything in `queue` with `result`.

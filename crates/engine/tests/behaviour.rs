@@ -9,6 +9,8 @@ mod cancel;
 mod connection;
 #[path = "behaviour/descriptor.rs"]
 mod descriptor;
+#[path = "behaviour/lent.rs"]
+mod lent;
 #[path = "behaviour/rig.rs"]
 mod rig;
 #[path = "behaviour/stream.rs"]
@@ -59,6 +61,12 @@ on_every_engine! {
         datagrams_that_came_together_are_all_received
         descriptors_that_travel_along_hide_nothing_behind_them
         a_non_blocking_socket_is_waited_for
+    }
+    lent {
+        a_buffer_comes_with_the_data_and_not_before
+        many_buffers_are_lent_at_once
+        a_cancelled_lent_receive_takes_no_buffer
+        a_buffer_outlives_its_engine
     }
     connection {
         accept_takes_what_waits_and_waits_for_more

@@ -34,9 +34,12 @@
 //! Outside [`run`] everything works as well and blocks the calling OS thread, so a library may use these types without asking
 //! its users to be green.
 
+pub mod channel;
+pub mod coroutine;
 pub mod net;
 pub mod os;
 mod runtime;
+pub mod sync;
 pub mod thread;
 pub mod time;
 

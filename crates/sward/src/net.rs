@@ -4,6 +4,7 @@
 //! ```text
 //!   tcp_listener.rs · tcp_stream.rs · udp_socket.rs    std's types: options are std's own calls on the std type inside
 //!   socket.rs            what they share: identity, timeouts, and the calls that wait; all that is unsafe is here
+//!   reader.rs            a buffered reader that holds no buffer while it waits
 //!   to_socket_addrs.rs   names to addresses, without holding up a worker
 //! ```
 //!
@@ -15,12 +16,14 @@
 //!   them), or that the socket had when it was converted into one of them. What is set on the descriptor behind their
 //!   back is not seen.
 
+mod reader;
 mod socket;
 mod tcp_listener;
 mod tcp_stream;
 mod to_socket_addrs;
 mod udp_socket;
 
+pub use reader::Reader;
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };

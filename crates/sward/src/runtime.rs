@@ -163,7 +163,8 @@ impl Builder {
         }
         let kind: EngineKind = engine.name().parse().expect("an engine's name is its kind's");
 
-        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let workers =
+            self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
         let stealers = queues.iter().map(crossbeam_deque::Worker::stealer).collect();
         let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind));
@@ -186,7 +187,8 @@ impl Builder {
             for (index, queue) in (1..).zip(queues) {
                 let (theirs, report) = (Arc::clone(&shared), report.clone());
                 let thread = std::thread::Builder::new().name(format!("sward-worker-{index}"));
-                let started = thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
+                let started =
+                    thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
                 if let Err(error) = started {
                     shared.stop();
                     return Err(io::Error::new(error.kind(), format!("starting worker {index}: {error}")));
@@ -316,6 +318,10 @@ impl Handle {
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Handle").field("engine", &self.0.engine()).field("live", &self.live_threads()).finish()
+        formatter
+            .debug_struct("Handle")
+            .field("engine", &self.0.engine())
+            .field("live", &self.live_threads())
+            .finish()
     }
 }

@@ -162,7 +162,11 @@ impl Thread {
 
 impl fmt::Debug for Thread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Thread").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +188,9 @@ pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
         return action(&task);
     }
     let here = HERE.try_with(|here| {
-        Arc::clone(here.get_or_init(|| Task::os(std::thread::current().name().map(Into::into), Location::caller())))
+        Arc::clone(
+            here.get_or_init(|| Task::os(std::thread::current().name().map(Into::into), Location::caller())),
+        )
     });
     // The OS thread is ending and its locals are gone: an identity for this one call.
     action(&here.unwrap_or_else(|_| Task::os(None, Location::caller())))

@@ -138,6 +138,21 @@ impl Ring {
         if taken < 0 { Err(io::Error::last_os_error()) } else { Ok(taken as u32) }
     }
 
+    /// Registers a ring of provided buffers.
+    ///
+    /// # Safety
+    /// `address` is that of as many entries, aligned to a page, which stay there until this ring is gone or
+    /// the group has been unregistered.
+    pub(super) unsafe fn register_buffers(&self, address: u64, entries: u16, group: u16) -> io::Result<()> {
+        // SAFETY: the caller's word.
+        unsafe { self.rings.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
+    }
+
+    /// Undoes [`Ring::register_buffers`].
+    pub(super) fn unregister_buffers(&self, group: u16) -> io::Result<()> {
+        self.rings.submitter().unregister_buf_ring(group)
+    }
+
     /// Sends a no-op through both rings.
     fn round_trip(&mut self) -> io::Result<()> {
         // SAFETY: a no-op has no pointers.

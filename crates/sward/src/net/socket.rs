@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sward_engine::{Request, SocketAddress, Source};
+use sward_engine::{LentBuffer, Request, SocketAddress, Source};
 
 use crate::runtime::wait::{self, Outcome};
 use crate::runtime::worker::Worker;
@@ -98,6 +98,19 @@ impl Socket {
         let request = Request::Receive { socket: self.source, buffer, length, flags };
         // SAFETY: the buffer is borrowed, and our owner keeps the descriptor open, for as long as this frame is there.
         count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })
+    }
+
+    /// `recv(2)` into a buffer of the engine's, which goes back with [`Worker::give_back`]. `None`: the end.
+    ///
+    /// # Errors
+    /// `ENOBUFS`: there is nothing to lend; the caller has to bring a buffer.
+    #[inline]
+    pub(super) fn receive_lent(&self) -> io::Result<Option<LentBuffer>> {
+        let mut buffer = None;
+        let request = Request::ReceiveLent { socket: self.source, buffer: &raw mut buffer };
+        // SAFETY: as in `receive`; the place for the buffer is in this frame.
+        count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })?;
+        Ok(buffer)
     }
 
     /// `send(2)`.

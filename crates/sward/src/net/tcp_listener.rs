@@ -159,7 +159,9 @@ impl fmt::Debug for TcpListener {
 }
 
 impl From<std::net::TcpListener> for TcpListener {
-    /// Keeps the mode that the socket is in.
+    /// Keeps the mode that the socket is in. A descriptor that was cloned from a listener of this library, or inherited from
+    /// another process that has one, is in non-blocking mode: then say
+    /// [`set_nonblocking(false)`](TcpListener::set_nonblocking).
     fn from(inner: std::net::TcpListener) -> TcpListener {
         let socket = Socket::new(&inner);
         socket.set_nonblocking(socket2::SockRef::from(&inner).nonblocking().unwrap_or(false));

@@ -6,9 +6,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::ToSocketAddrs;
 use super::socket::{Direction, Socket};
 use super::to_socket_addrs::try_each;
+use super::{Reader, ToSocketAddrs};
 use crate::runtime::wait;
 
 /// A TCP connection: [`std::net::TcpStream`].
@@ -151,6 +151,15 @@ impl TcpStream {
     /// As a read's.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         if self.socket.suspends() { self.socket.receive(buf, libc::MSG_PEEK) } else { self.inner.peek(buf) }
+    }
+
+    /// A buffered reader that holds no buffer while it waits: see [`Reader`]. What it has buffered is lost with it.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self)
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Sets `TCP_NODELAY`: small writes leave at once.

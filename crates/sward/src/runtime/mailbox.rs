@@ -41,7 +41,11 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new() -> Mailbox {
-        Mailbox { messages: Mutex::new(Vec::new()), pending: AtomicBool::new(false), sleeping: AtomicBool::new(false) }
+        Mailbox {
+            messages: Mutex::new(Vec::new()),
+            pending: AtomicBool::new(false),
+            sleeping: AtomicBool::new(false),
+        }
     }
 
     /// Leaves a message. True: the worker sleeps, and the caller has to wake its engine.

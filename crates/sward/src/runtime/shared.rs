@@ -78,7 +78,8 @@ impl Shared {
 
     /// The count of threads that are joined at exit; `main` is the one to wait for them.
     pub(crate) fn set_main(&self, main: &Arc<Task>) {
-        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ScopeData::new(Arc::clone(main))));
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::new(ScopeData::new(Arc::clone(main))));
     }
 
     /// `None` once the runtime is ending.

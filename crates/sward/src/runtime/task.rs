@@ -119,7 +119,7 @@ fn next_id() -> NonZeroU64 {
     static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
     thread_local! { static NEXT: Cell<u64> = const { Cell::new(0) } }
     let mut id = NEXT.get();
-    if id % BLOCK == 0 {
+    if id.is_multiple_of(BLOCK) {
         id = NEXT_BLOCK.fetch_add(BLOCK, Ordering::Relaxed);
     }
     NEXT.set(id + 1);
@@ -272,7 +272,8 @@ impl Task {
         let obstacle = if how & USER != 0 { NOTIFIED | TOKEN } else { NOTIFIED };
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            let (go, next) = if state & obstacle == 0 { (true, state | how) } else { (false, state & !obstacle) };
+            let (go, next) =
+                if state & obstacle == 0 { (true, state | how) } else { (false, state & !obstacle) };
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return go,
                 Err(actual) => state = actual,
@@ -330,7 +331,11 @@ impl Task {
         if joiner.is_null() || joiner == finished() {
             return;
         }
-        if self.completion.compare_exchange(joiner, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if self
+            .completion
+            .compare_exchange(joiner, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
             // SAFETY: as in `complete`; the exchange took it out for us alone.
             drop(unsafe { Arc::from_raw(joiner) });
         }

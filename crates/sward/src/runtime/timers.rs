@@ -119,7 +119,8 @@ impl Timers {
     /// The timer is not linked, and stays where it is until it has fired or been removed.
     pub(crate) unsafe fn insert(&mut self, timer: NonNull<Timer>, deadline: Instant) {
         let nanoseconds = deadline.saturating_duration_since(self.start).as_nanos();
-        let tick = u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(u64::MAX) & (u64::MAX >> TICK_BITS);
+        let tick =
+            u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(u64::MAX) & (u64::MAX >> TICK_BITS);
         // SAFETY: the caller vouches for the timer.
         unsafe { timer.as_ref() }.tick.set(tick.max(self.now));
         self.link(timer.as_ptr());

@@ -60,10 +60,11 @@ fn unwind(task: &Task, local: &Local) -> ! {
 /// Whether the calling thread unwinds because it was cancelled, and not because it panicked: locks ask, since a cancel
 /// does not poison them.
 pub(crate) fn is_cancelling() -> bool {
-    std::thread::panicking() && thread::with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        unsafe { task.local() }.cancelling.get()
-    })
+    std::thread::panicking()
+        && thread::with_current_task(|task| {
+            // SAFETY: it is the calling thread's own task.
+            unsafe { task.local() }.cancelling.get()
+        })
 }
 
 /// What a request came to.

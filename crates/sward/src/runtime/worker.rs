@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sward_coroutine::{Coroutine, OverflowReport, StackPool, watch_overflow};
-use sward_engine::{Completed, Engine, Operation, Source, Submitted};
+use sward_engine::{Completed, Engine, LentBuffer, Operation, Source, Submitted};
 
 use super::mailbox::Message;
 use super::shared::{Counters, Shared};
@@ -291,7 +291,10 @@ impl Worker {
                     let live = self.live.with(|live| live.clone());
                     for task in live {
                         // SAFETY: live, and nothing ends while the scheduler runs.
-                        let task = unsafe { Arc::increment_strong_count(task); Arc::from_raw(task) };
+                        let task = unsafe {
+                            Arc::increment_strong_count(task);
+                            Arc::from_raw(task)
+                        };
                         task.cancel();
                     }
                 }
@@ -388,7 +391,10 @@ impl Worker {
     fn enter_engine(&self, timeout: Option<Duration>, completed: &mut Completed) {
         if let Err(error) = self.engine.with(|engine| engine.wait(timeout, completed)) {
             // The kernel holds addresses of frames and will not say what has become of them: nothing can go on.
-            eprintln!("fatal runtime error: the {} engine failed: {error}", self.engine.with(|engine| engine.name()));
+            eprintln!(
+                "fatal runtime error: the {} engine failed: {error}",
+                self.engine.with(|engine| engine.name())
+            );
             std::process::abort();
         }
     }
@@ -468,6 +474,14 @@ impl Worker {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
             here.engine.with(|engine| engine.forget(source));
+        }
+    }
+
+    /// A lent buffer is not needed any more.
+    pub(crate) fn give_back(buffer: LentBuffer) {
+        // SAFETY: as in `current`.
+        if let Some(here) = unsafe { WORKER.get().as_ref() } {
+            here.engine.with(|engine| engine.give_back(buffer));
         }
     }
 

@@ -74,7 +74,8 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let exit = Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
+        let exit =
+            Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
         if let Some(exit) = &exit {
             exit.enter();
         }
@@ -114,7 +115,11 @@ impl Builder {
     {
         // SAFETY: closure and result are 'static.
         let (joiner, task) = unsafe { self.prepare(shared, f, None, Location::caller()) };
-        if shared.is_stopping() { crate::runtime::worker::abandon(task) } else { shared.inject(task) }
+        if shared.is_stopping() {
+            crate::runtime::worker::abandon(task)
+        } else {
+            shared.inject(task)
+        }
         JoinHandle(joiner)
     }
 
@@ -123,7 +128,11 @@ impl Builder {
     /// # Safety
     /// What `f` and its result borrow outlives the thread.
     #[track_caller]
-    unsafe fn spawn_here<'scope, F, T>(self, f: F, scope: Option<Arc<ScopeData>>) -> io::Result<Joiner<'scope, T>>
+    unsafe fn spawn_here<'scope, F, T>(
+        self,
+        f: F,
+        scope: Option<Arc<ScopeData>>,
+    ) -> io::Result<Joiner<'scope, T>>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
@@ -138,7 +147,8 @@ impl Builder {
         if let Some(index) = target
             && index >= shared.workers()
         {
-            let message = format!("spawning on worker {index}: the runtime has {} (from 0)", shared.workers());
+            let message =
+                format!("spawning on worker {index}: the runtime has {} (from 0)", shared.workers());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         // SAFETY: the caller's word.
@@ -168,7 +178,8 @@ impl Builder {
         // SAFETY: the caller's word; closure and result are Send.
         let packet = unsafe { Packet::new(f, scope) };
         let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
-        let task = Task::green(Arc::clone(shared), checked(self.name), packet.start(), stack_bytes, spawned_at);
+        let task =
+            Task::green(Arc::clone(shared), checked(self.name), packet.start(), stack_bytes, spawned_at);
         (Joiner { thread: Thread::new(Arc::clone(&task)), packet, native: None }, task)
     }
 

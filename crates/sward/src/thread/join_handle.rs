@@ -101,10 +101,9 @@ impl<T> JoinHandle<T> {
 
 /// See [`JoinHandle::cancel`].
 pub(super) fn cancel(task: &Arc<Task>) {
-    assert!(
-        cfg!(panic = "unwind"),
-        "a thread is cancelled by unwinding it, and this program is compiled with panic = \"abort\""
-    );
+    if cfg!(panic = "abort") {
+        panic!("a thread is cancelled by unwinding it, and this program is compiled with panic = \"abort\"");
+    }
     task.cancel();
 }
 

@@ -13,7 +13,6 @@ use crate::runtime::wait;
 /// The values of one thread, by the address of their `Local`.
 ///
 /// Boxed, since most threads have none.
-#[expect(clippy::box_collection, reason = "most threads have none, and a thread's memory counts")]
 pub(crate) type Storage = Option<Box<HashMap<usize, Box<dyn Any>>>>;
 
 /// A value of which each thread has its own, made when the thread first asks for it and dropped at the thread's end.

@@ -1,0 +1,128 @@
+//! `sward connect`: standard input to a server, its replies to standard output, each on a green thread of its own.
+//!
+//! The end of the input is passed on (half-close), and the server's replies are printed until it closes. If the server
+//! closes first, the program ends, whatever the input does.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use anyhow::Context;
+use sward::net::TcpStream;
+use sward::os::fd::{wait_readable, wait_writable};
+use sward::thread;
+
+use crate::output;
+
+/// What is read at once. A pipe that is writable takes so many bytes without blocking.
+const CHUNK_BYTES: usize = 4096;
+
+const PROMPT: &[u8] = b"> ";
+
+/// Connect to a server: lines in, replies out; works in a pipe
+#[derive(clap::Args)]
+#[command(after_help = "Try it:\n  printf 'a\\nb\\n' | sward connect 127.0.0.1:8080")]
+pub(crate) struct Connect {
+    /// The server
+    #[arg(value_name = "HOST:PORT")]
+    addr: String,
+}
+
+impl Connect {
+    #[allow(unsafe_code)]
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        // SAFETY: the two copying loops hold no thread-local values at all.
+        unsafe { sward::Builder::new().workers(1).run(|| self.converse()) }?
+    }
+
+    fn converse(&self) -> anyhow::Result<()> {
+        let stream = TcpStream::connect(&self.addr).map_err(|error| self.explain(error))?;
+        let stream = Arc::new(stream);
+        let input = {
+            let stream = Arc::clone(&stream);
+            thread::spawn(move || send_input(&stream))
+        };
+        let replies = print_replies(&stream);
+        input.cancel();
+        match input.join() {
+            Ok(sent) => replies.and(sent),
+            // Cancelled, since the server has closed first.
+            Err(_) => replies,
+        }
+    }
+
+    fn explain(&self, error: io::Error) -> anyhow::Error {
+        let advice = match error.kind() {
+            ErrorKind::ConnectionRefused => ": nobody listens there; start a server with `sward serve`",
+            ErrorKind::InvalidInput => ": an address is HOST:PORT, as in 127.0.0.1:8080",
+            _ => "",
+        };
+        anyhow::anyhow!("connecting to {}: {error}{advice}", self.addr)
+    }
+}
+
+/// Copies standard input to the server, then says that there is no more.
+fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
+    // Not through `io::stdin()`: its buffer would hold input of which the descriptor says nothing.
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned().context("standard input")?);
+    let mut buffer = [0; CHUNK_BYTES];
+    loop {
+        await_ready(wait_readable(&input, None)).context("waiting for standard input")?;
+        let length = input.read(&mut buffer).context("reading standard input")?;
+        if length == 0 {
+            break;
+        }
+        match stream.write_all(&buffer[..length]) {
+            Ok(()) => {}
+            // The server has closed. What it said before is still being printed.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error).context("sending"),
+        }
+    }
+    match stream.shutdown(Shutdown::Write) {
+        Err(error) if error.kind() != ErrorKind::NotConnected => {
+            Err(error).context("ending the conversation")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies what the server says to standard output until it closes.
+fn print_replies(mut stream: &TcpStream) -> anyhow::Result<()> {
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut output = io::stdout().as_fd().try_clone_to_owned().map(File::from).context("standard output")?;
+    let mut print = |bytes: &[u8]| {
+        await_ready(wait_writable(&output, None))
+            .and_then(|()| output.write_all(bytes))
+            .map_err(output::explain)
+    };
+    let mut buffer = [0; CHUNK_BYTES];
+    if interactive {
+        print(PROMPT)?;
+    }
+    loop {
+        let length = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            result => result.context("receiving")?,
+        };
+        if length == 0 {
+            return Ok(());
+        }
+        print(&buffer[..length])?;
+        if interactive && buffer[length - 1] == b'\n' {
+            print(PROMPT)?;
+        }
+    }
+}
+
+/// Some engines refuse to wait for a regular file, which is always ready.
+fn await_ready(waited: io::Result<bool>) -> io::Result<()> {
+    match waited {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        waited => waited.map(drop),
+    }
+}

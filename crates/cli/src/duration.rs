@@ -1,0 +1,56 @@
+//! Durations as people write them on a command line: `500ms`, `60s`, `2m`, `1h`; a bare number is seconds.
+
+use sward::time::Duration;
+
+/// Reads a duration.
+///
+/// # Errors
+/// What is wrong with it, for clap to print.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let malformed = || "expected a number and a unit, as in 500ms, 60s, 2m or 1h".to_owned();
+    let number: u64 = number.parse().map_err(|_| malformed())?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(60 * 60),
+        _ => return Err(malformed()),
+    }
+    .ok_or_else(|| "that is longer than the universe is old".to_owned())
+}
+
+/// As [`parse`], and not zero.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_positive(text: &str) -> Result<Duration, String> {
+    parse(text).and_then(
+        |duration| if duration.is_zero() { Err("must be more than 0".into()) } else { Ok(duration) },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units() {
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_no_duration() {
+        for text in ["", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "9999999999999999h"] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        assert!(parse_positive("0s").is_err());
+    }
+}

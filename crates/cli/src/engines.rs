@@ -1,0 +1,35 @@
+//! `sward engines`: what this kernel offers.
+
+use std::fmt::Write;
+
+use sward::EngineKind;
+
+use crate::output;
+
+/// List the I/O engines: which of them work here, and which one is the default
+#[derive(clap::Args)]
+pub(crate) struct Engines {}
+
+impl Engines {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let default = default_engine().0;
+        let mut table = String::new();
+        for kind in EngineKind::ALL {
+            let mark = if kind == default { "(default)" } else { "" };
+            let state = match kind.available() {
+                Ok(()) => "available".to_owned(),
+                Err(error) => format!("not available: {error}"),
+            };
+            writeln!(table, "{kind:<10}{mark:<11}{state}")?;
+        }
+        output::print(&table)
+    }
+}
+
+/// The engine that runs when nobody names one; and, if it is the second choice, why.
+pub(crate) fn default_engine() -> (EngineKind, Option<String>) {
+    match EngineKind::IoUring.available() {
+        Ok(()) => (EngineKind::IoUring, None),
+        Err(error) => (EngineKind::Epoll, Some(error.to_string())),
+    }
+}

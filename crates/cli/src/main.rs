@@ -1,0 +1,45 @@
+//! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
+
+// Allowed where a program enters green threads: in `serve` and in `connect`.
+#![deny(unsafe_code)]
+
+mod connect;
+mod duration;
+mod engines;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Green threads for network programs: serve and connect under any I/O model.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Connect(connect::Connect),
+    Engines(engines::Engines),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Connect(command) => command.run(),
+        Command::Engines(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Buffers that an engine lends to those who have data, so that those who wait need none.
+//!
+//! A [`Request::ReceiveLent`](crate::Request) comes back with a [`LentBuffer`] that holds what has arrived. On io_uring the
+//! kernel picks the buffer itself, from a ring of them (`IORING_REGISTER_PBUF_RING`), at the moment when there is data;
+//! the other engines take one when the descriptor is ready.
+//!
+//! ```text
+//!   chunk:   64 buffers of 16 KiB each, mapped as they are first written to
+//!   id:      chunk · 64 + place in the chunk, the kernel's buffer id
+//!
+//!   Memory ◀── Rc ── Lender (the engine's)          lends, takes back, last in first out
+//!      ▲
+//!      └────── Rc ── LentBuffer (the reader's)      so what a reader holds stays valid, whatever becomes of the engine
+//! ```
+//!
+//! Invariant: a buffer is in one place only: in the lender's list of free ones, with the kernel, or in one `LentBuffer`.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// The size of a buffer, in bytes. Only pages that were written to take memory.
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Buffers are made so many at a time.
+const CHUNK: usize = 64;
+
+/// The most chunks that one engine makes: 4096 buffers, 64 MiB of address space.
+const CHUNKS_MAX: usize = 64;
+
+/// The buffers themselves. Bytes are reached through the raw pointer that the lender hands out.
+struct Memory {
+    chunks: UnsafeCell<Vec<*mut u8>>,
+}
+
+fn chunk_layout() -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(CHUNK * BUFFER_BYTES, 4096).expect("a constant that is in range")
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for chunk in self.chunks.get_mut().drain(..) {
+            // SAFETY: `Lender::grow` allocated it with this layout.
+            unsafe { std::alloc::dealloc(chunk, chunk_layout()) };
+        }
+    }
+}
+
+/// An engine's stock of buffers.
+pub(crate) struct Lender {
+    memory: Rc<Memory>,
+    /// Ids of buffers that are here. Not used for those that io_uring has.
+    free: Vec<u16>,
+}
+
+impl Lender {
+    pub(crate) fn new() -> Lender {
+        Lender { memory: Rc::new(Memory { chunks: UnsafeCell::default() }), free: Vec::new() }
+    }
+
+    /// Makes another chunk. Returns the ids of its buffers; none: there are as many as there may be.
+    pub(crate) fn grow(&mut self) -> std::ops::Range<u16> {
+        // SAFETY: the list is only touched here and in `pointer`, neither of which calls the other.
+        let chunks = unsafe { &mut *self.memory.chunks.get() };
+        if chunks.len() == CHUNKS_MAX {
+            return 0..0;
+        }
+        // SAFETY: the layout has a size. Zeroed, so that every byte is initialized; large allocations come so from the kernel.
+        let chunk = unsafe { std::alloc::alloc_zeroed(chunk_layout()) };
+        if chunk.is_null() {
+            std::alloc::handle_alloc_error(chunk_layout());
+        }
+        let first = chunks.len() * CHUNK;
+        chunks.push(chunk);
+        first as u16..(first + CHUNK) as u16
+    }
+
+    /// Where buffer `id` begins.
+    pub(crate) fn pointer(&self, id: u16) -> *mut u8 {
+        // SAFETY: as in `grow`.
+        let chunks = unsafe { &*self.memory.chunks.get() };
+        let (chunk, place) = (usize::from(id) / CHUNK, usize::from(id) % CHUNK);
+        // SAFETY: the offset is within the chunk.
+        unsafe { chunks[chunk].add(place * BUFFER_BYTES) }
+    }
+
+    /// Takes a free buffer; `None`: there is none, and no more can be made.
+    pub(crate) fn take(&mut self) -> Option<u16> {
+        if self.free.is_empty() {
+            let made = self.grow();
+            self.free.extend(made.rev());
+        }
+        self.free.pop()
+    }
+
+    /// Puts a buffer back that [`Lender::take`] gave.
+    pub(crate) fn put(&mut self, id: u16) {
+        self.free.push(id);
+    }
+
+    /// Hands buffer `id`, whose first `length` bytes have been received, to a reader.
+    ///
+    /// # Safety
+    /// The buffer is neither free nor with the kernel nor with another reader, and stays so until it comes back.
+    pub(crate) unsafe fn lend(&self, id: u16, length: usize) -> LentBuffer {
+        LentBuffer { memory: Rc::clone(&self.memory), start: self.pointer(id), length, id }
+    }
+
+    /// Takes a buffer back. `None`: it is not one of ours; it goes with its own memory.
+    pub(crate) fn take_back(&self, buffer: &LentBuffer) -> Option<u16> {
+        Rc::ptr_eq(&buffer.memory, &self.memory).then_some(buffer.id)
+    }
+}
+
+/// Bytes that have been received, in a buffer of the engine's. Give it back with [`Engine::give_back`](crate::Engine::give_back);
+/// dropping it instead loses the buffer to the engine, but nothing else.
+pub struct LentBuffer {
+    memory: Rc<Memory>,
+    start: *mut u8,
+    length: usize,
+    id: u16,
+}
+
+impl Deref for LentBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: all bytes are initialized, the memory is kept by `self.memory`, and nobody else has the buffer (`Lender::lend`).
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+impl fmt::Debug for LentBuffer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LentBuffer").field("length", &self.length).finish_non_exhaustive()
+    }
+}

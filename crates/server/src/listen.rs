@@ -1,0 +1,78 @@
+//! Listeners: one, or a group on one port (SO_REUSEPORT), among which the kernel spreads the clients.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use sward::net::TcpListener;
+
+/// How many clients may wait to be accepted. The kernel cuts it to the sysctl net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// Opens `count` listeners on `address`, all on the same port, also if the address leaves the choice of the port (0) to the kernel.
+///
+/// # Errors
+/// The address does not resolve, or cannot be bound. The error names it.
+pub(crate) fn listen(address: &str, count: usize) -> io::Result<Vec<TcpListener>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("listening on {address}: {error}"));
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for candidate in address.to_socket_addrs().map_err(named)? {
+        match listen_on(candidate, count) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) => last = error,
+        }
+    }
+    Err(named(last))
+}
+
+fn listen_on(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    // The first is bound alone and asks for company afterwards. Were it to ask first, it would join the group of
+    // another server of the same user without a word, and the two would share the clients.
+    let first = socket(address)?;
+    first.bind(&address.into())?;
+    if count > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let bound = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        let next = socket(address)?;
+        next.set_reuse_port(true)?;
+        next.bind(&bound)?;
+        sockets.push(next);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(|socket| TcpListener::from(std::net::TcpListener::from(socket))).collect())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port whose old connections are still dying out is free.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it: a reply does not wait for the acknowledgement of the one before it.
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_shares_the_port_that_the_kernel_chose() {
+        let group = listen("127.0.0.1:0", 3).unwrap();
+        let port = group[0].local_addr().unwrap().port();
+        assert!(group.iter().all(|listener| listener.local_addr().unwrap().port() == port));
+    }
+
+    #[test]
+    fn a_second_group_does_not_join_the_first() {
+        let group = listen("127.0.0.1:0", 2).unwrap();
+        let address = group[0].local_addr().unwrap().to_string();
+        let error = listen(&address, 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&address), "{error}");
+    }
+}

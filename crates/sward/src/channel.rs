@@ -1,0 +1,98 @@
+//! Channels with any number of senders and receivers: crossbeam-channel's API and meanings, and a thread that waits lets its
+//! worker run other green threads.
+//!
+//! ```text
+//!   sender.rs  receiver.rs ──▶ exchange.rs    buffer and lines of waiters, under one lock
+//!                    └───────▶ clock.rs       after, at, tick
+//!   macros.rs ──▶ select.rs ──▶ all of them   the first of several operations
+//! ```
+//!
+//! Errors are crossbeam-channel's own, so code for the one handles those of the other. Differences: messages are handed to
+//! those who wait in order of arrival (crossbeam lets others overtake), and a thread can be
+//! [cancelled](crate::thread::JoinHandle::cancel) while it waits, which loses no message: either it has not sent or received, or the
+//! cancel is delivered at its next blocking call.
+//!
+//! ```
+//! use sward::{channel, thread};
+//!
+//! let (sender, receiver) = channel::bounded(1);
+//! let thread = thread::spawn(move || {
+//!     for number in 1..=3 {
+//!         sender.send(number).unwrap();
+//!     }
+//! });
+//! assert_eq!(receiver.iter().sum::<i32>(), 6);
+//! thread.join().unwrap();
+//! ```
+
+mod clock;
+mod exchange;
+mod macros;
+mod receiver;
+mod select;
+mod sender;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[doc(inline)]
+pub use crate::{__channel_select as select, __channel_select_biased as select_biased};
+use clock::Ticker;
+#[doc(no_inline)]
+pub use crossbeam_channel::{
+    ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError,
+    TryReadyError, TryRecvError, TrySelectError, TrySendError,
+};
+use exchange::Exchange;
+pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use select::{Select, SelectedOperation};
+pub use sender::Sender;
+
+/// A channel whose buffer holds `capacity` messages. With 0, a sender waits until a receiver takes the message from it.
+pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    channel(Some(capacity))
+}
+
+/// A channel whose buffer grows as needed.
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    channel(None)
+}
+
+fn channel<T>(capacity: Option<usize>) -> (Sender<T>, Receiver<T>) {
+    let exchange = Arc::new(Exchange::new(capacity));
+    (Sender::new(Arc::clone(&exchange)), Receiver::new(exchange))
+}
+
+/// A channel that delivers one message when `duration` is over. It is never disconnected.
+///
+/// ```
+/// use std::time::Duration;
+/// use sward::channel::{after, never, select};
+/// select! {
+///     recv(never::<()>()) -> _ => unreachable!(),
+///     recv(after(Duration::from_millis(1))) -> at => assert!(at.is_ok()),
+/// }
+/// ```
+pub fn after(duration: Duration) -> Receiver<Instant> {
+    ticker(Instant::now().checked_add(duration), None)
+}
+
+/// A channel that delivers one message at `when`. It is never disconnected.
+pub fn at(when: Instant) -> Receiver<Instant> {
+    ticker(Some(when), None)
+}
+
+/// A channel that delivers a message when `duration` is over, and again when it is over after that was received. Messages do not
+/// pile up. It is never disconnected.
+pub fn tick(duration: Duration) -> Receiver<Instant> {
+    ticker(Instant::now().checked_add(duration), Some(duration))
+}
+
+fn ticker(first: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
+    Receiver::of_clock(Arc::new(Ticker::new(first, period)))
+}
+
+/// A channel that never delivers a message, and is never disconnected.
+pub fn never<T>() -> Receiver<T> {
+    Receiver::never()
+}

@@ -1,0 +1,48 @@
+//! What stands behind the receivers that [`after`](super::after), [`at`](super::at) and [`tick`](super::tick) give: no
+//! channel, only a time at which the next message is due.
+
+use std::time::{Duration, Instant};
+
+use crate::sync::short_lock::ShortLock;
+
+/// A source of messages that come with time. The type of the message is always `Instant`, which the compiler does not know in a
+/// `Receiver<T>`; hence a trait.
+pub(super) trait Clock<T>: Send + Sync {
+    /// When the next message is due; `None`: never again.
+    fn due(&self) -> Option<Instant>;
+    /// Takes the message that is due at `now`.
+    fn take(&self, now: Instant) -> Option<Instant>;
+    /// The message as the receiver's type.
+    fn message(&self, instant: Instant) -> T;
+}
+
+/// The only clock.
+pub(super) struct Ticker {
+    due: ShortLock<Option<Instant>>,
+    /// From one message to the next; `None`: there is only one.
+    period: Option<Duration>,
+}
+
+impl Ticker {
+    /// `first` is `None` if it lies beyond what the clock can say.
+    pub(super) fn new(first: Option<Instant>, period: Option<Duration>) -> Ticker {
+        Ticker { due: ShortLock::new(first), period }
+    }
+}
+
+impl Clock<Instant> for Ticker {
+    fn due(&self) -> Option<Instant> {
+        *self.due.lock()
+    }
+
+    fn take(&self, now: Instant) -> Option<Instant> {
+        let mut due = self.due.lock();
+        let message = due.filter(|due| *due <= now)?;
+        *due = self.period.and_then(|period| now.checked_add(period));
+        Some(message)
+    }
+
+    fn message(&self, instant: Instant) -> Instant {
+        instant
+    }
+}

@@ -1,0 +1,354 @@
+//! The receiving side, and its iterators.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::exchange::Exchange;
+use super::select::{Claim, Entered, SelectHandle, Token};
+use super::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::runtime::wait;
+use crate::sync::wait_list::Key;
+
+/// The receiving side of a channel. Clones share it, and each message goes to one of them; when the last is gone, the
+/// messages that wait are dropped and the senders are told.
+pub struct Receiver<T> {
+    source: Source<T>,
+}
+
+enum Source<T> {
+    Exchange(Arc<Exchange<T>>),
+    Clock(Arc<dyn Clock<T>>),
+    Never,
+}
+
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
+
+impl<T> Receiver<T> {
+    /// The one receiver of a new channel.
+    pub(super) fn new(exchange: Arc<Exchange<T>>) -> Receiver<T> {
+        Receiver { source: Source::Exchange(exchange) }
+    }
+
+    pub(super) fn of_clock(clock: Arc<dyn Clock<T>>) -> Receiver<T> {
+        Receiver { source: Source::Clock(clock) }
+    }
+
+    pub(super) fn never() -> Receiver<T> {
+        Receiver { source: Source::Never }
+    }
+
+    /// Receives if it need not wait: a message is there, or a sender waits.
+    ///
+    /// # Errors
+    /// If not, or if there is neither a message nor a sender any more.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.try_recv(),
+            Source::Clock(clock) => {
+                clock.take(Instant::now()).map(|at| clock.message(at)).ok_or(TryRecvError::Empty)
+            }
+            Source::Never => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Receives; waits for a message. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If there is neither a message nor a sender any more.
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.recv_until(None).map_err(|_| RecvError)
+    }
+
+    /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over, or there is neither a message nor a sender any more.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Instant::now().checked_add(timeout))
+    }
+
+    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over, or there is neither a message nor a sender any more.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Some(deadline))
+    }
+
+    fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.recv(deadline),
+            Source::Clock(clock) => recv_from_clock(&**clock, deadline),
+            Source::Never => {
+                sleep_until(deadline);
+                Err(RecvTimeoutError::Timeout)
+            }
+        }
+    }
+
+    /// Whether no message is there. Always so with capacity 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the buffer has no room. Always so with capacity 0.
+    pub fn is_full(&self) -> bool {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.is_full(),
+            Source::Clock(_) => !self.is_empty(),
+            Source::Never => true,
+        }
+    }
+
+    /// How many messages are in the buffer.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.len(),
+            Source::Clock(clock) => usize::from(clock.due().is_some_and(|due| due <= Instant::now())),
+            Source::Never => 0,
+        }
+    }
+
+    /// How many messages the buffer holds; `None` if there is no limit.
+    pub fn capacity(&self) -> Option<usize> {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.capacity(),
+            Source::Clock(_) => Some(1),
+            Source::Never => Some(0),
+        }
+    }
+
+    /// Whether both receive from the same channel.
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        match (&self.source, &other.source) {
+            (Source::Exchange(one), Source::Exchange(other)) => Arc::ptr_eq(one, other),
+            (Source::Clock(one), Source::Clock(other)) => Arc::ptr_eq(one, other),
+            (Source::Never, Source::Never) => true,
+            _ => false,
+        }
+    }
+
+    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if it has to wait.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
+    }
+
+    /// Receives what is there, and never waits.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+
+    /// The message that a select was chosen for.
+    pub(super) fn finish(&self, token: Token) -> Result<T, RecvError> {
+        match (&self.source, token) {
+            (Source::Exchange(exchange), Token::Entry(key)) => exchange.finish_recv(key),
+            (Source::Clock(clock), Token::Time(instant)) => Ok(clock.message(instant)),
+            _ => Err(RecvError),
+        }
+    }
+}
+
+/// Blocks until the deadline; for ever, if there is none.
+fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => wait::sleep(deadline.saturating_duration_since(Instant::now())),
+        None => loop {
+            wait::park(None);
+        },
+    }
+}
+
+fn recv_from_clock<T>(clock: &dyn Clock<T>, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    loop {
+        let now = Instant::now();
+        if let Some(instant) = clock.take(now) {
+            return Ok(clock.message(instant));
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(RecvTimeoutError::Timeout);
+        }
+        sleep_until(clock.due().into_iter().chain(deadline).min());
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        let source = match &self.source {
+            Source::Exchange(exchange) => {
+                Exchange::<T>::add_handle(&exchange.receivers);
+                Source::Exchange(Arc::clone(exchange))
+            }
+            Source::Clock(clock) => Source::Clock(Arc::clone(clock)),
+            Source::Never => Source::Never,
+        };
+        Receiver { source }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if let Source::Exchange(exchange) = &self.source
+            && exchange.receivers.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            exchange.disconnect_receivers();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("Receiver { .. }")
+    }
+}
+
+impl<T> SelectHandle for Receiver<T> {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn try_start(&self) -> Option<Token> {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.select_recv(),
+            Source::Clock(clock) => clock.take(Instant::now()).map(Token::Time),
+            Source::Never => None,
+        }
+    }
+
+    fn enter(&self, claim: Claim) -> Entered {
+        match &self.source {
+            Source::Exchange(exchange) => {
+                exchange.enter_recv(claim).map_or(Entered::NeedNotWait, Entered::Waits)
+            }
+            Source::Clock(_) | Source::Never => Entered::WaitsForTime,
+        }
+    }
+
+    fn leave(&self, key: Key, chosen: bool) -> Option<Token> {
+        if chosen {
+            return Some(Token::Entry(key));
+        }
+        if let Source::Exchange(exchange) = &self.source {
+            exchange.leave_recv(key);
+        }
+        None
+    }
+
+    fn abandon(&self, token: Token) {
+        if let (Source::Exchange(exchange), Token::Entry(key)) = (&self.source, token) {
+            exchange.abandon_recv(key);
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.can_receive(),
+            Source::Clock(_) => !self.is_empty(),
+            Source::Never => false,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match &self.source {
+            Source::Clock(clock) => clock.due(),
+            _ => None,
+        }
+    }
+
+    fn watch(&self) -> Option<Key> {
+        match &self.source {
+            Source::Exchange(exchange) => Some(exchange.watch()),
+            _ => None,
+        }
+    }
+
+    fn unwatch(&self, key: Key) {
+        if let Source::Exchange(exchange) = &self.source {
+            exchange.unwatch(key);
+        }
+    }
+}
+
+/// See [`Receiver::iter`].
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> FusedIterator for Iter<'_, T> {}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("Iter { .. }")
+    }
+}
+
+/// See [`Receiver::try_iter`].
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl<T> fmt::Debug for TryIter<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("TryIter { .. }")
+    }
+}
+
+/// As [`Iter`], and owns its receiver.
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> FusedIterator for IntoIter<T> {}
+
+impl<T> fmt::Debug for IntoIter<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("IntoIter { .. }")
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
+    }
+}

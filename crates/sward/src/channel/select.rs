@@ -1,0 +1,459 @@
+//! Waiting for the first of several channel operations.
+//!
+//! Protocol of [`Select::select`]:
+//! 1. Try each operation. If one can go on, it is *started*, and what has been started is a [`Token`].
+//! 2. Otherwise enter the lines of all channels, with one [`Ticket`], and sleep. Whoever can serve one of them claims the ticket; the
+//!    first wins. (If a channel has changed since the first step, leave again and start over.)
+//! 3. Close the ticket, leave all lines. If it had been claimed, that operation has been started.
+//!
+//! A started operation is *finished* by [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv). Once claimed, a select goes
+//! through with it: a cancel or a deadline that comes later has come too late.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{
+    ReadyTimeoutError, Receiver, RecvError, SelectTimeoutError, SendError, Sender, TryReadyError,
+    TrySelectError,
+};
+use crate::runtime::wait;
+use crate::sync::wait_list::Key;
+
+/// Of one sleep of one select: which operation it was claimed for.
+pub(super) struct Ticket {
+    /// The index of the operation, or one of the two below.
+    state: AtomicUsize,
+}
+
+const OPEN: usize = usize::MAX;
+const CLOSED: usize = usize::MAX - 1;
+
+impl Ticket {
+    fn new() -> Ticket {
+        Ticket { state: AtomicUsize::new(OPEN) }
+    }
+
+    fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) == OPEN
+    }
+
+    /// No more claims. The operation that it had been claimed for, if it had.
+    fn close(&self) -> Option<usize> {
+        self.state.compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire).err()
+    }
+}
+
+/// What one line needs to know of a select.
+pub(super) struct Claim {
+    ticket: Arc<Ticket>,
+    index: usize,
+}
+
+impl Claim {
+    pub(super) fn ticket(&self) -> &Arc<Ticket> {
+        &self.ticket
+    }
+
+    /// Claims the select for this operation.
+    pub(super) fn succeeds(&self) -> bool {
+        self.ticket.state.compare_exchange(OPEN, self.index, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether `claim` is one of the select with this ticket.
+    pub(super) fn is_of(claim: &Option<Claim>, ticket: Option<&Arc<Ticket>>) -> bool {
+        claim.as_ref().zip(ticket).is_some_and(|(claim, ticket)| Arc::ptr_eq(&claim.ticket, ticket))
+    }
+}
+
+/// An operation that has been started.
+#[derive(Clone, Copy)]
+pub(super) enum Token {
+    /// The message is in this entry of the receivers' line, or has been promised to it.
+    Entry(Key),
+    /// A place in the buffer is kept.
+    Reserved,
+    /// The receiver with this entry waits for the message.
+    Partner(Key),
+    Disconnected,
+    /// The message of a clock.
+    Time(Instant),
+}
+
+/// What became of entering a line.
+pub(super) enum Entered {
+    NeedNotWait,
+    Waits(Key),
+    /// There is no line, only [`SelectHandle::due`].
+    WaitsForTime,
+}
+
+/// A sender or a receiver, of whatever type, as a select uses it.
+pub(super) trait SelectHandle {
+    /// Tells handles apart.
+    fn address(&self) -> usize;
+    fn try_start(&self) -> Option<Token>;
+    fn enter(&self, claim: Claim) -> Entered;
+    /// Leaves a line; `chosen` says whether the ticket was claimed for it.
+    fn leave(&self, key: Key, chosen: bool) -> Option<Token>;
+    /// What was started will not be finished.
+    fn abandon(&self, token: Token);
+    fn is_ready(&self) -> bool;
+    /// When it will be ready without anybody's doing.
+    fn due(&self) -> Option<Instant>;
+    /// Asks to be woken when anything changes. `None`: nothing will but the time.
+    fn watch(&self) -> Option<Key>;
+    fn unwatch(&self, key: Key);
+}
+
+/// Waits for the first of several channel operations: crossbeam's `Select`. For a set of operations that is known when the
+/// program is written, [`select!`](super::select) is easier.
+///
+/// ```
+/// use sward::channel::{Select, unbounded};
+/// let (_first_sender, first) = unbounded::<i32>();
+/// let (second_sender, second) = unbounded();
+/// second_sender.send(7).unwrap();
+///
+/// let mut select = Select::new();
+/// select.recv(&first);
+/// let second_index = select.recv(&second);
+/// let operation = select.select();
+/// assert_eq!(operation.index(), second_index);
+/// assert_eq!(operation.recv(&second), Ok(7));
+/// ```
+pub struct Select<'a> {
+    /// With the indices that the caller knows.
+    operations: Vec<(usize, &'a dyn SelectHandle)>,
+    next_index: usize,
+    biased: bool,
+}
+
+/// Until when to wait.
+#[derive(Clone, Copy)]
+enum Patience {
+    None,
+    Until(Instant),
+    Endless,
+}
+
+impl Patience {
+    fn of(timeout: Duration) -> Patience {
+        Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until)
+    }
+
+    fn is_over(self) -> bool {
+        match self {
+            Patience::None => true,
+            Patience::Until(deadline) => deadline <= Instant::now(),
+            Patience::Endless => false,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Patience::Until(deadline) => Some(deadline),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Select<'a> {
+    /// No operations yet. Among several that can go on, one is chosen at random.
+    pub fn new() -> Select<'a> {
+        Select { operations: Vec::new(), next_index: 0, biased: false }
+    }
+
+    /// As [`new`](Select::new), but among several that can go on the one that was added first is chosen.
+    pub fn new_biased() -> Select<'a> {
+        Select { biased: true, ..Select::new() }
+    }
+
+    /// Adds sending into `sender`; gives the operation's index.
+    pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
+        self.add(sender)
+    }
+
+    /// Adds receiving from `receiver`; gives the operation's index.
+    pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
+        self.add(receiver)
+    }
+
+    fn add(&mut self, handle: &'a dyn SelectHandle) -> usize {
+        let index = self.next_index;
+        self.next_index += 1;
+        self.operations.push((index, handle));
+        index
+    }
+
+    /// Removes an operation. The others keep their indices.
+    ///
+    /// # Panics
+    /// If there is none with this index.
+    pub fn remove(&mut self, index: usize) {
+        let place = self.operations.iter().position(|(known, _)| *known == index);
+        self.operations.remove(place.expect("no operation with this index"));
+    }
+
+    /// Starts one of the operations, if one can go on at once.
+    ///
+    /// # Errors
+    /// If none can.
+    pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
+        self.run(Patience::None).ok_or(TrySelectError)
+    }
+
+    /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none. A cancellation point if it
+    /// has to wait.
+    pub fn select(&mut self) -> SelectedOperation<'a> {
+        self.run(Patience::Endless).expect("endless patience ends with an operation")
+    }
+
+    /// As [`select`](Select::select), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over.
+    pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.run(Patience::of(timeout)).ok_or(SelectTimeoutError)
+    }
+
+    /// As [`select`](Select::select), but waits until `deadline` at most. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over.
+    pub fn select_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.run(Patience::Until(deadline)).ok_or(SelectTimeoutError)
+    }
+
+    /// The index of an operation that could go on now, probably.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
+        self.wait_ready(Patience::None).ok_or(TryReadyError)
+    }
+
+    /// Waits until one of the operations can go on, probably, and gives its index, without starting it. A cancellation point if it
+    /// has to wait.
+    pub fn ready(&mut self) -> usize {
+        self.wait_ready(Patience::Endless).expect("endless patience ends with an operation")
+    }
+
+    /// As [`ready`](Select::ready), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over.
+    pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
+        self.wait_ready(Patience::of(timeout)).ok_or(ReadyTimeoutError)
+    }
+
+    /// As [`ready`](Select::ready), but waits until `deadline` at most. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over.
+    pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
+        self.wait_ready(Patience::Until(deadline)).ok_or(ReadyTimeoutError)
+    }
+
+    /// The operations, in the order in which they shall be tried.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &'a dyn SelectHandle)> + use<'_, 'a> {
+        let start = if self.biased { 0 } else { random_below(self.operations.len()) };
+        let (front, back) = self.operations.split_at(start);
+        back.iter().chain(front).copied()
+    }
+
+    fn run(&mut self, patience: Patience) -> Option<SelectedOperation<'a>> {
+        loop {
+            for (index, handle) in self.in_turn() {
+                if let Some(token) = handle.try_start() {
+                    return Some(SelectedOperation::new(index, handle, token));
+                }
+            }
+            if patience.is_over() {
+                return None;
+            }
+            if let Some(selected) = self.sleep(patience.deadline()) {
+                return Some(selected);
+            }
+            if wait::is_cancel_due() {
+                wait::cancel_again();
+            }
+        }
+    }
+
+    /// Steps 2 and 3 of the protocol. `None` for any reason but being claimed.
+    fn sleep(&self, deadline: Option<Instant>) -> Option<SelectedOperation<'a>> {
+        let ticket = Arc::new(Ticket::new());
+        let mut lines = Vec::with_capacity(self.operations.len());
+        let mut limit = deadline;
+        let mut must_wait = true;
+        for &(index, handle) in &self.operations {
+            match handle.enter(Claim { ticket: Arc::clone(&ticket), index }) {
+                Entered::Waits(key) => lines.push((index, handle, key)),
+                Entered::WaitsForTime => limit = limit.into_iter().chain(handle.due()).min(),
+                Entered::NeedNotWait => {
+                    must_wait = false;
+                    break;
+                }
+            }
+        }
+        while must_wait && ticket.is_open() && !wait::is_cancel_due() {
+            if limit.is_some_and(|limit| limit <= Instant::now()) {
+                break;
+            }
+            wait::park_quietly(limit);
+        }
+        let chosen = ticket.close();
+        let mut selected = None;
+        for (index, handle, key) in lines {
+            let is_chosen = chosen == Some(index);
+            let token = handle.leave(key, is_chosen);
+            if is_chosen {
+                let token = token.expect("who claims a ticket starts the operation under the same lock");
+                selected = Some(SelectedOperation::new(index, handle, token));
+            }
+        }
+        selected
+    }
+
+    fn wait_ready(&mut self, patience: Patience) -> Option<usize> {
+        loop {
+            let ready = || self.in_turn().find(|(_, handle)| handle.is_ready()).map(|(index, _)| index);
+            if let Some(index) = ready() {
+                return Some(index);
+            }
+            if patience.is_over() {
+                return None;
+            }
+            let due = self.operations.iter().filter_map(|(_, handle)| handle.due());
+            let limit = due.chain(patience.deadline()).min();
+            let watches: Vec<_> =
+                self.operations.iter().filter_map(|(_, handle)| Some((handle, handle.watch()?))).collect();
+            // What has changed before we watched is seen now, and what changes later wakes us.
+            if ready().is_none() && !wait::is_cancel_due() {
+                wait::park_quietly(limit);
+            }
+            for (handle, key) in watches {
+                handle.unwatch(key);
+            }
+            if wait::is_cancel_due() {
+                wait::cancel_again();
+            }
+        }
+    }
+}
+
+/// Not a good random number, but one that does not fall into step with the program.
+fn random_below(limit: usize) -> usize {
+    thread_local! {
+        static STATE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
+    }
+    if limit < 2 {
+        return 0;
+    }
+    STATE.with(|state| {
+        let mut x = state.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        state.set(x);
+        ((u64::from(x) * limit as u64) >> 32) as usize
+    })
+}
+
+impl Default for Select<'_> {
+    fn default() -> Self {
+        Select::new()
+    }
+}
+
+impl Clone for Select<'_> {
+    fn clone(&self) -> Self {
+        Select { operations: self.operations.clone(), next_index: self.next_index, biased: self.biased }
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("Select { .. }")
+    }
+}
+
+/// An operation that a [`Select`] has started, and that the caller must finish with [`send`](SelectedOperation::send) or
+/// [`recv`](SelectedOperation::recv), on the channel end that it was added with.
+///
+/// # Panics
+/// Dropping it unfinished panics.
+#[must_use]
+pub struct SelectedOperation<'a> {
+    index: usize,
+    handle: &'a dyn SelectHandle,
+    /// Taken when it is finished.
+    token: Option<Token>,
+    /// The token belongs to the thread that entered the line.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a> SelectedOperation<'a> {
+    fn new(index: usize, handle: &'a dyn SelectHandle, token: Token) -> SelectedOperation<'a> {
+        SelectedOperation { index, handle, token: Some(token), not_send: PhantomData }
+    }
+
+    /// Which operation it is.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Sends `message`. Does not wait for room or a receiver: there is one.
+    ///
+    /// # Errors
+    /// The message, if there is no receiver any more.
+    ///
+    /// # Panics
+    /// If `sender` is not what the operation was added with.
+    pub fn send<T>(mut self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
+        let token = self.take(sender, "sender");
+        sender.finish(token, message)
+    }
+
+    /// Receives the message.
+    ///
+    /// # Errors
+    /// If there is neither a message nor a sender any more.
+    ///
+    /// # Panics
+    /// If `receiver` is not what the operation was added with.
+    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
+        let token = self.take(receiver, "receiver");
+        receiver.finish(token)
+    }
+
+    fn take(&mut self, handle: &dyn SelectHandle, what: &str) -> Token {
+        let is_it = self.handle.address() == handle.address();
+        assert!(is_it, "passed a {what} that wasn't used for this select operation");
+        self.token.take().expect("an operation is finished once")
+    }
+}
+
+impl fmt::Debug for SelectedOperation<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad("SelectedOperation { .. }")
+    }
+}
+
+impl Drop for SelectedOperation<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.handle.abandon(token);
+            if !std::thread::panicking() {
+                panic!("dropped `SelectedOperation` without completing the operation");
+            }
+        }
+    }
+}

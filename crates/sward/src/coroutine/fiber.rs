@@ -1,0 +1,321 @@
+//! A body on a stack of its own, which always gets to its end: a fiber that is dropped while suspended is
+//! resumed with the order to unwind.
+//!
+//! ```text
+//!             resume              Door::leave
+//!  created ─────────▶ running ────────────────▶ suspended
+//!     │                │   ▲                      │    │
+//!     │ close:         │   └──────── resume ──────┘    │ close: resumed with `closing` set, so that
+//!     │ drops the body │ returns, or unwinds           │        `leave` unwinds instead of leaving
+//!     ▼                ▼                               ▼
+//!                            over: the stack is back in its pool
+//! ```
+//!
+//! Invariants kept here:
+//! - **A stack is given back only when its body is over**, so a leaked fiber leaks its stack, and nothing
+//!   else goes wrong.
+//! - **A body leaves only by its [`Door`]**, a borrow that cannot outlive the body's own frames; so whoever
+//!   leaves runs on the stack of this fiber, or on one nested in it.
+//! - **Nothing leaves while it unwinds**: the panic count is the OS thread's, and must come down where it
+//!   went up.
+//! - **A body that has begun stays on its thread, green or not**, and **nothing leaves in the middle of a
+//!   timeout or a shield** that began in it: their frames are linked to the thread
+//!   ([`Local`](crate::runtime::task::Local)) in the order in which they nest.
+//!
+//! On nesting: what runs on an inner stack may suspend an *outer* coroutine (a blocking call does: it
+//! suspends the green thread). The outer one's `suspend` saves the stack pointer of whatever stack it is
+//! called on and returns to the outer one's resumer; resuming switches back to that pointer. The inner
+//! stack's link to the outer frame that resumed it stays good, as that frame is suspended with it. corosensei
+//! allows it: its `ScopedCoroutine` lets an inner body borrow the outer `Yielder` without `unsafe`.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::mem;
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use sward_coroutine::{
+    Coroutine, OverflowReport, OverflowWatch, Stack, StackPool, Suspender, watch_overflow,
+};
+
+use crate::runtime::deadline::Deadline;
+use crate::runtime::worker::Worker;
+use crate::thread::with_current_task;
+
+/// What a panic carries.
+pub(super) type Payload = Box<dyn Any + Send>;
+
+/// What a fiber runs.
+type Body = Box<dyn FnOnce(&Door<'_>)>;
+
+/// A body on a stack of its own. Belongs to its OS thread.
+pub(super) struct Fiber {
+    stage: Stage,
+    gate: Rc<Gate>,
+}
+
+enum Stage {
+    /// The body, and the size of its stack in bytes.
+    Created(Body, usize),
+    /// Suspended; or running, and then its resumer borrows the fiber.
+    Started(Coroutine),
+    Over,
+}
+
+/// What a fiber's two sides tell each other.
+struct Gate {
+    /// Which fiber it is, for the life of the process.
+    id: u64,
+    /// The green thread that the body has begun on; `None`: it has not, or not on a green thread.
+    home: Cell<Option<NonZeroU64>>,
+    /// What the resumer was in the middle of.
+    surroundings: Cell<Surroundings>,
+    /// The body shall unwind.
+    closing: Cell<bool>,
+    /// The resumer was unwinding (a destructor of its resumes us), so that `panicking` says nothing about the
+    /// body.
+    resumed_unwinding: Cell<bool>,
+    /// How the body ended, when it unwound.
+    end: Cell<Option<Payload>>,
+}
+
+/// What the calling thread is in the middle of, of which it keeps account in its frames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Surroundings {
+    /// The innermost timeout. Only compared.
+    deadline: *const Deadline,
+    shields: u32,
+}
+
+/// The payload that unwinds the fiber of that number.
+struct Close(u64);
+
+/// How a turn ended.
+pub(super) enum Turn {
+    /// The body left, and can be resumed.
+    Suspended,
+    /// The body returned, or was closed.
+    Ended,
+    /// The body panicked, or was cancelled.
+    Unwound(Payload),
+}
+
+impl Fiber {
+    /// A fiber that will run `body`. It takes its stack when it is first resumed.
+    pub(super) fn new(stack_bytes: usize, body: impl FnOnce(&Door<'_>) + 'static) -> Fiber {
+        static FIBERS: AtomicU64 = AtomicU64::new(0);
+        let gate = Gate {
+            id: FIBERS.fetch_add(1, Ordering::Relaxed),
+            home: Cell::new(None),
+            surroundings: Cell::new(Surroundings { deadline: ptr::null(), shields: 0 }),
+            closing: Cell::new(false),
+            resumed_unwinding: Cell::new(false),
+            end: Cell::new(None),
+        };
+        Fiber { stage: Stage::Created(Box::new(body), stack_bytes), gate: Rc::new(gate) }
+    }
+
+    /// Whether the body has begun, and is not over.
+    pub(super) fn is_suspended(&self) -> bool {
+        matches!(self.stage, Stage::Started(_))
+    }
+
+    /// Whether the body has not begun.
+    pub(super) fn is_created(&self) -> bool {
+        matches!(self.stage, Stage::Created(..))
+    }
+
+    /// Whether the body is over.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Whether the body has not begun, or has begun on the calling thread, green or not.
+    fn is_home(&self) -> bool {
+        !self.is_suspended() || self.gate.home.get() == green_thread()
+    }
+
+    /// Runs the body until it leaves or ends. If there is no stack for it, it unwinds with a panic that says
+    /// so.
+    ///
+    /// # Panics
+    /// It is over, or has begun on another thread.
+    pub(super) fn resume(&mut self) -> Turn {
+        assert!(self.is_home(), "{NOT_HOME}");
+        if self.is_created()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.start()))
+        {
+            self.stage = Stage::Over;
+            return Turn::Unwound(payload);
+        }
+        let Stage::Started(coroutine) = &mut self.stage else {
+            panic!("a body that is over cannot be resumed")
+        };
+        self.gate.surroundings.set(Surroundings::now());
+        self.gate.resumed_unwinding.set(thread::panicking());
+        if !coroutine.resume() {
+            return Turn::Suspended;
+        }
+        if let Stage::Started(coroutine) = mem::replace(&mut self.stage, Stage::Over) {
+            give_back(coroutine.into_stack());
+        }
+        match self.gate.end.take() {
+            None => Turn::Ended,
+            Some(payload) if payload.downcast_ref().is_some_and(|&Close(id)| id == self.gate.id) => {
+                Turn::Ended
+            }
+            Some(payload) => Turn::Unwound(payload),
+        }
+    }
+
+    /// Puts the body on a stack.
+    ///
+    /// # Panics
+    /// There is none to be had.
+    fn start(&mut self) {
+        let Stage::Created(_, stack_bytes) = self.stage else { return };
+        let stack = take(stack_bytes);
+        if let Stage::Created(body, _) = mem::replace(&mut self.stage, Stage::Over) {
+            self.gate.home.set(green_thread());
+            let gate = Rc::clone(&self.gate);
+            let main = move |suspender: &Suspender| {
+                let door = Door { suspender, gate: &gate };
+                gate.end.set(catch_unwind(AssertUnwindSafe(|| body(&door))).err());
+            };
+            // SAFETY: `main` is 'static, so it borrows nothing that could end; it catches what unwinds.
+            self.stage = Stage::Started(unsafe { Coroutine::new(stack, main) });
+        }
+    }
+
+    /// Brings the body to its end: unwinds it, or drops it if it has not begun. Gives the panic that comes
+    /// out of it instead. A body that cannot be unwound, or not here, is leaked.
+    pub(super) fn close(&mut self) -> Option<Payload> {
+        if let Stage::Started(_) = self.stage {
+            return self.unwind();
+        }
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Created(body, _) => catch_unwind(AssertUnwindSafe(|| drop(body))).err(),
+            Stage::Started(_) | Stage::Over => None,
+        }
+    }
+
+    /// Unwinds a suspended body.
+    fn unwind(&mut self) -> Option<Payload> {
+        if cfg!(panic = "abort") || !self.is_home() {
+            mem::forget(mem::replace(&mut self.stage, Stage::Over));
+            return None;
+        }
+        self.gate.closing.set(true);
+        match self.resume() {
+            Turn::Suspended => unreachable!("a body that closes does not leave"),
+            Turn::Ended => None,
+            Turn::Unwound(payload) => Some(payload),
+        }
+    }
+}
+
+impl Drop for Fiber {
+    fn drop(&mut self) {
+        if let Some(payload) = self.close()
+            && !thread::panicking()
+        {
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// For what may only be done by the thread that has begun a body.
+pub(super) const NOT_HOME: &str =
+    "a generator or greenlet goes on only on the thread, green or not, that it has begun on";
+
+/// The calling green thread; `None` on an OS thread, which needs no number: nothing here is Send.
+pub(super) fn green_thread() -> Option<NonZeroU64> {
+    Worker::current().map(|(_, task)| task.id())
+}
+
+impl Surroundings {
+    fn now() -> Surroundings {
+        with_current_task(|task| {
+            // SAFETY: it is the calling thread's own task.
+            let local = unsafe { task.local() };
+            Surroundings { deadline: local.deadline.get(), shields: local.shields.get() }
+        })
+    }
+}
+
+/// How a body leaves its stack. Lives in the lowest frame of the body's stack.
+pub(super) struct Door<'body> {
+    suspender: &'body Suspender,
+    gate: &'body Gate,
+}
+
+impl Door<'_> {
+    /// Runs `pack`, switches to the resumer, and returns when the fiber is resumed. Unwinds if the fiber is
+    /// closed.
+    ///
+    /// # Panics
+    /// The body unwinds, or is in the middle of a timeout or a shield.
+    pub(super) fn leave(&self, pack: impl FnOnce()) {
+        if thread::panicking() && !self.gate.resumed_unwinding.get() {
+            panic!("a body that unwinds cannot yield or switch");
+        }
+        self.unwind_if_closing();
+        if Surroundings::now() != self.gate.surroundings.get() {
+            panic!("a body cannot yield or switch inside a timeout or a shield that began in it");
+        }
+        pack();
+        self.suspender.suspend();
+        self.unwind_if_closing();
+    }
+
+    fn unwind_if_closing(&self) {
+        if self.gate.closing.get() {
+            resume_unwind(Box::new(Close(self.gate.id)));
+        }
+    }
+}
+
+/// An OS thread's stacks for fibers.
+struct Stacks {
+    pool: StackPool,
+    /// On a worker, the worker watches.
+    _overflow: Option<OverflowWatch>,
+}
+
+thread_local! {
+    static STACKS: RefCell<Stacks> = RefCell::new(Stacks {
+        pool: StackPool::new(),
+        _overflow: (!Worker::is_here()).then(|| watch_overflow(describe)),
+    });
+}
+
+/// Takes a stack.
+///
+/// # Panics
+/// There is none to be had.
+fn take(stack_bytes: usize) -> Stack {
+    // An OS thread that is ending has lost its pool: its last stacks come from pools of their own, and are
+    // not reused.
+    let taken = STACKS
+        .try_with(|stacks| stacks.borrow_mut().pool.take(stack_bytes))
+        .unwrap_or_else(|_| StackPool::new().take(stack_bytes));
+    taken.unwrap_or_else(|error| panic!("a coroutine has not started: {error}"))
+}
+
+/// Gives back a stack that [`take`] gave on this OS thread. One that comes after the end of the pool is lost.
+fn give_back(stack: Stack) {
+    let _ = STACKS.try_with(|stacks| {
+        let pool = &mut stacks.borrow_mut().pool;
+        pool.give_back(stack);
+        pool.trim(1);
+    });
+}
+
+/// Runs inside the signal handler for a stack overflow: says whose stack it was.
+fn describe(report: &mut OverflowReport) {
+    report.set_name("a generator or greenlet");
+}

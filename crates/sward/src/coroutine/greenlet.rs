@@ -1,0 +1,150 @@
+//! A handle to one greenlet: its state and its place in the tree of parents. Its stack and its body are the
+//! hub's, not the handle's, so that two greenlets that know each other do not keep each other alive.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::thread;
+
+use super::current::Current;
+use super::fiber::Fiber;
+use super::hub::Family;
+
+/// A handle to one of a [`Hub`](super::Hub)'s greenlets: a function on a stack of its own, from which it can
+/// switch to any other greenlet of its hub. Cloning gives another handle to the same one.
+///
+/// Handles do not keep a greenlet: the hub does, and ends what is left when it is dropped. A handle that is
+/// still there then is dead.
+pub struct Greenlet<T>(pub(super) Rc<Node<T>>);
+
+/// What a greenlet's handles share.
+pub(super) struct Node<T> {
+    pub(super) family: Weak<Family<T>>,
+    pub(super) state: Cell<State>,
+    /// Where its fiber is in the family, from [`State::Created`] on until it is dead.
+    pub(super) index: Cell<usize>,
+    /// `None` for the main greenlet only. The chain ends there: `set_parent` sees to it.
+    parent: RefCell<Option<Greenlet<T>>>,
+    /// What crosses next: into it while it is being resumed, out of it when it has returned.
+    pub(super) parcel: Cell<Option<thread::Result<T>>>,
+}
+
+/// How far a greenlet has come.
+///
+/// ```text
+///  Declared ── define ──▶ Created ── first switch ──▶ Started ── returns, unwinds, is killed ──▶ Dead
+///      └───────────────────── kill, throw ───────────────────────────────────────────────────────▶
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The hub's own: the code that called [`Hub::switch`](super::Hub::switch).
+    Main,
+    /// It has no body yet.
+    Declared,
+    /// It has a body that has not begun.
+    Created,
+    /// It runs or is suspended.
+    Started,
+    /// It is over, or is being unwound.
+    Dead,
+}
+
+impl<T: 'static> Greenlet<T> {
+    /// A greenlet without a body. No parent: it is the main one.
+    pub(super) fn bare(family: &Weak<Family<T>>, parent: Option<Greenlet<T>>) -> Greenlet<T> {
+        let state = if parent.is_some() { State::Declared } else { State::Main };
+        Greenlet(Rc::new(Node {
+            family: family.clone(),
+            state: Cell::new(state),
+            index: Cell::new(usize::MAX),
+            parent: RefCell::new(parent),
+            parcel: Cell::new(None),
+        }))
+    }
+
+    /// Gives a [declared](super::Hub::declare) greenlet its body. It gets the value of the first switch to
+    /// it; what it returns goes to its parent.
+    ///
+    /// # Panics
+    /// If it has a body, or its hub is gone.
+    pub fn define<F>(&self, body: F)
+    where
+        F: FnOnce(&Current<'_, T>, T) -> T + 'static,
+    {
+        self.define_with_stack_size(super::STACK_BYTES, body);
+    }
+
+    /// As [`define`](Greenlet::define), with a stack of `bytes` bytes of address space, guard page included
+    /// (otherwise 256 KiB); only pages that are used take memory.
+    ///
+    /// # Panics
+    /// As [`define`](Greenlet::define).
+    pub fn define_with_stack_size<F>(&self, bytes: usize, body: F)
+    where
+        F: FnOnce(&Current<'_, T>, T) -> T + 'static,
+    {
+        assert!(self.0.state.get() == State::Declared, "this greenlet has a body already, or is dead");
+        let family = self.0.family.upgrade().expect("this greenlet's hub is gone");
+        let itself = self.clone();
+        let fiber = Fiber::new(bytes, move |door| {
+            let current = Current::new(door, &itself);
+            let first = current.receive();
+            let returned = body(&current, first);
+            itself.0.parcel.set(Some(Ok(returned)));
+        });
+        family.admit(self, fiber);
+    }
+
+    /// Whether it is over: it has returned or unwound, or was killed.
+    pub fn is_dead(&self) -> bool {
+        self.0.state.get() == State::Dead
+    }
+
+    /// Whether it has begun, and is not dead. The main greenlet always has.
+    pub fn is_started(&self) -> bool {
+        matches!(self.0.state.get(), State::Main | State::Started)
+    }
+
+    /// Where its value goes when it returns, and its panic when it panics: the greenlet that created it,
+    /// unless [`set_parent`](Greenlet::set_parent) has changed that. `None` for the main greenlet.
+    pub fn parent(&self) -> Option<Greenlet<T>> {
+        self.0.parent.borrow().clone()
+    }
+
+    /// Changes where its value or panic goes at its end.
+    ///
+    /// # Panics
+    /// If it is the main greenlet, `parent` is of another hub, or it would become its own ancestor.
+    pub fn set_parent(&self, parent: &Greenlet<T>) {
+        assert!(self.0.state.get() != State::Main, "the main greenlet has no parent");
+        assert!(Weak::ptr_eq(&self.0.family, &parent.0.family), "the parent is a greenlet of another hub");
+        let mut ancestor = Some(parent.clone());
+        while let Some(greenlet) = ancestor {
+            assert!(greenlet != *self, "a greenlet cannot be its own ancestor");
+            ancestor = greenlet.parent();
+        }
+        // The former parent is dropped after the loan has ended.
+        let _former = self.0.parent.replace(Some(parent.clone()));
+    }
+}
+
+impl<T> Clone for Greenlet<T> {
+    fn clone(&self) -> Greenlet<T> {
+        Greenlet(Rc::clone(&self.0))
+    }
+}
+
+/// Two handles are equal if they are of the same greenlet.
+impl<T> PartialEq for Greenlet<T> {
+    fn eq(&self, other: &Greenlet<T>) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Eq for Greenlet<T> {}
+
+impl<T> fmt::Debug for Greenlet<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Greenlet").field(&self.0.state.get()).finish()
+    }
+}

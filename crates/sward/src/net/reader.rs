@@ -1,0 +1,146 @@
+//! A buffered reader that has a buffer only while there is something in it.
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+
+use sward_engine::LentBuffer;
+
+use super::TcpStream;
+use crate::runtime::worker::Worker;
+
+/// The size of the buffer that a reader falls back to, in bytes.
+const OWN_BYTES: usize = 16 * 1024;
+
+/// Reads a [`TcpStream`] through buffers that its worker's engine lends: made by [`TcpStream::reader`].
+///
+/// It implements [`BufRead`]. While it waits for data it holds no buffer, so a server with very many idle connections keeps
+/// one page of stack for each, and no more. When data comes, it is lent a buffer of 16 KiB, and gives it back as soon as
+/// everything in it has been [consumed](BufRead::consume). On io_uring the kernel itself picks the buffer. Where nothing can
+/// be lent (on an OS thread, or when the engine has lent all) the reader makes a buffer of its own.
+///
+/// ```
+/// use std::io::{BufRead, Write};
+/// use sward::{net::{TcpListener, TcpStream}, thread};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// client.write_all(b"one\ntwo\n")?;
+/// drop(client);
+/// let (stream, _) = listener.accept()?;
+/// let lines = stream.reader().lines().collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(lines, ["one", "two"]);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Reader<'a> {
+    stream: &'a TcpStream,
+    held: Held,
+    /// How much of what is held has been consumed.
+    start: usize,
+}
+
+/// Where the bytes are that have been received and not consumed.
+enum Held {
+    Nothing,
+    Lent(LentBuffer),
+    /// The first `usize` bytes of it.
+    Own(Box<[u8]>, usize),
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Held::Nothing => &[],
+            Held::Lent(buffer) => buffer,
+            Held::Own(buffer, length) => &buffer[..*length],
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(stream: &'a TcpStream) -> Reader<'a> {
+        Reader { stream, held: Held::Nothing, start: 0 }
+    }
+
+    /// The stream that it reads.
+    pub fn stream(&self) -> &'a TcpStream {
+        self.stream
+    }
+
+    /// What has been received and not consumed, without waiting.
+    pub fn buffer(&self) -> &[u8] {
+        &self.held.bytes()[self.start..]
+    }
+
+    fn let_go(&mut self) {
+        self.start = 0;
+        if let Held::Lent(buffer) = std::mem::replace(&mut self.held, Held::Nothing) {
+            Worker::give_back(buffer);
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        if self.stream.socket().suspends() {
+            match self.stream.socket().receive_lent() {
+                Ok(None) => return Ok(()),
+                Ok(Some(buffer)) => {
+                    self.held = Held::Lent(buffer);
+                    return Ok(());
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut buffer = vec![0; OWN_BYTES].into_boxed_slice();
+        let mut stream = self.stream;
+        let length = stream.read(&mut buffer)?;
+        self.held = Held::Own(buffer, length);
+        Ok(())
+    }
+}
+
+impl BufRead for Reader<'_> {
+    /// Waits until there is something, or the end. A cancellation point.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.buffer().is_empty() {
+            self.let_go();
+            self.fill()?;
+        }
+        Ok(self.buffer())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = (self.start + amount).min(self.held.bytes().len());
+        if self.buffer().is_empty() {
+            self.let_go();
+        }
+    }
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // What is large goes straight to where it is wanted.
+        if self.buffer().is_empty() && buf.len() >= OWN_BYTES {
+            let mut stream = self.stream;
+            return stream.read(buf);
+        }
+        let count = self.fill_buf()?.read(buf)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reader")
+            .field("stream", self.stream)
+            .field("buffered", &self.buffer().len())
+            .finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! `std::sync::Barrier`, green.
+
+use std::fmt;
+
+use super::short_lock::ShortLock;
+use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+
+/// Lets a number of threads wait for each other: [`std::sync::Barrier`].
+///
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) while it waits has not come.
+pub struct Barrier {
+    /// How many must come.
+    parties: usize,
+    /// Those who have come and are not the last.
+    waiting: ShortLock<WaitList<()>>,
+}
+
+impl Barrier {
+    /// A barrier for `n` threads; 0 is as good as 1.
+    pub const fn new(n: usize) -> Barrier {
+        Barrier { parties: n, waiting: ShortLock::new(WaitList::new()) }
+    }
+
+    /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used again. A
+    /// cancellation point.
+    pub fn wait(&self) -> BarrierWaitResult {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() + 1 >= self.parties {
+            let mut wakes = Wakes::none();
+            wakes.extend(waiting.choose_all());
+            drop(waiting);
+            wakes.unpark();
+            return BarrierWaitResult { is_leader: true };
+        }
+        let key = waiting.push_back(());
+        drop(waiting);
+        sleep_until_chosen(&self.waiting, |waiting| waiting, key, None, |_| Wakes::none());
+        BarrierWaitResult { is_leader: false }
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Barrier").finish_non_exhaustive()
+    }
+}
+
+/// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`].
+#[derive(Debug)]
+pub struct BarrierWaitResult {
+    is_leader: bool,
+}
+
+impl BarrierWaitResult {
+    /// Whether this thread is the one that was told so.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.is_leader
+    }
+}

@@ -1,0 +1,201 @@
+//! `std::sync::Condvar`, green.
+//!
+//! A waiter enters the lot before it unlocks the mutex, so whoever changes the condition under the mutex finds it there. A
+//! notification reaches exactly the first waiters; a cancel that comes between being notified and holding the mutex again passes it on.
+
+use std::fmt;
+use std::sync::LockResult;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::lot::{self, Place, Waited};
+use super::{Mutex, MutexGuard};
+
+/// Lets threads wait for something to become true about what a [`Mutex`] protects: [`std::sync::Condvar`].
+///
+/// Wakes up for no reason less often than std's, but the condition has to be looked at again here, too.
+pub struct Condvar {
+    /// How many wait, so that notifying nobody is one load.
+    waiting: AtomicU32,
+}
+
+impl Condvar {
+    /// A condition variable that nobody waits for.
+    pub const fn new() -> Condvar {
+        Condvar { waiting: AtomicU32::new(0) }
+    }
+
+    /// Unlocks, waits to be notified, locks again. A cancellation point.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.wait_until(guard, None).0
+    }
+
+    /// Waits as long as `condition` holds. A cancellation point.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    pub fn wait_while<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: F,
+    ) -> LockResult<MutexGuard<'a, T>>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        while condition(&mut *guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait`](Condvar::wait), for at most `duration`. A cancellation point.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    pub fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        duration: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        let (guard, waited) = self.wait_until(guard, Instant::now().checked_add(duration));
+        with_result(guard, WaitTimeoutResult(waited == Waited::TimedOut))
+    }
+
+    /// As [`wait_while`](Condvar::wait_while), for at most `duration`. A cancellation point.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    pub fn wait_timeout_while<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        duration: Duration,
+        mut condition: F,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        let deadline = Instant::now().checked_add(duration);
+        loop {
+            if !condition(&mut *guard) {
+                return Ok((guard, WaitTimeoutResult(false)));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            match self.wait_until(guard, deadline).0 {
+                Ok(again) => guard = again,
+                poisoned => return with_result(poisoned, WaitTimeoutResult(false)),
+            }
+        }
+    }
+
+    /// Wakes one waiter, the one that has waited longest.
+    pub fn notify_one(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        lot::visit(self.address(), |waiters| {
+            if waiters.choose_first() {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Wakes all waiters.
+    pub fn notify_all(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        lot::visit(self.address(), |waiters| {
+            while waiters.choose_first() {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> (LockResult<MutexGuard<'a, T>>, Waited) {
+        let mutex = guard.mutex();
+        let count = || {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            true
+        };
+        let withdraw = OnUnwind(|| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        });
+        let waited = lot::wait(self.address(), 0, Place::Last, deadline, count, || drop(guard));
+        if waited == Waited::Chosen {
+            withdraw.defuse();
+        } else {
+            drop(withdraw);
+        }
+        (self.lock_again(mutex, waited), waited)
+    }
+
+    fn lock_again<'a, T>(&self, mutex: &'a Mutex<T>, waited: Waited) -> LockResult<MutexGuard<'a, T>> {
+        let pass_on = OnUnwind(|| {
+            if waited == Waited::Chosen {
+                self.notify_one();
+            }
+        });
+        let guard = mutex.lock();
+        pass_on.defuse();
+        guard
+    }
+
+    fn address(&self) -> usize {
+        (&raw const self.waiting).addr()
+    }
+}
+
+/// Runs its closure when it is dropped, which is to say when the wait unwinds, unless it has been defused.
+struct OnUnwind<F: FnMut()>(F);
+
+impl<F: FnMut()> OnUnwind<F> {
+    fn defuse(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<F: FnMut()> Drop for OnUnwind<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn with_result<G>(guard: LockResult<G>, result: WaitTimeoutResult) -> LockResult<(G, WaitTimeoutResult)> {
+    match guard {
+        Ok(guard) => Ok((guard, result)),
+        Err(poisoned) => Err(super::PoisonError::new((poisoned.into_inner(), result))),
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Condvar::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}
+
+/// Whether a timed wait ended because its time was over: [`std::sync::WaitTimeoutResult`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was over.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}

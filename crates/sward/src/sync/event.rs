@@ -1,0 +1,90 @@
+//! A flag that threads wait for. (Python's `threading.Event`.)
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::short_lock::ShortLock;
+use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+
+/// A flag that is up or down, and that threads can wait for.
+///
+/// ```
+/// use sward::sync::{Arc, Event};
+/// let ready = Arc::new(Event::new());
+/// let waiter = sward::thread::spawn({
+///     let ready = Arc::clone(&ready);
+///     move || ready.wait()
+/// });
+/// ready.set();
+/// waiter.join().unwrap();
+/// ```
+pub struct Event {
+    /// Written under the lock.
+    is_set: AtomicBool,
+    waiting: ShortLock<WaitList<()>>,
+}
+
+impl Event {
+    /// A flag that is down.
+    pub const fn new() -> Event {
+        Event { is_set: AtomicBool::new(false), waiting: ShortLock::new(WaitList::new()) }
+    }
+
+    /// Whether the flag is up.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
+    /// Raises the flag. All who wait go on, even if it is taken down again before they run.
+    pub fn set(&self) {
+        let mut wakes = Wakes::none();
+        let mut waiting = self.waiting.lock();
+        self.is_set.store(true, Ordering::Release);
+        wakes.extend(waiting.choose_all());
+        drop(waiting);
+        wakes.unpark();
+    }
+
+    /// Takes the flag down.
+    pub fn clear(&self) {
+        let _waiting = self.waiting.lock();
+        self.is_set.store(false, Ordering::Release);
+    }
+
+    /// Waits until the flag is up. A cancellation point.
+    pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits until the flag is up, for at most `duration`; says whether it was. A cancellation point.
+    pub fn wait_timeout(&self, duration: Duration) -> bool {
+        self.wait_until(Instant::now().checked_add(duration))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.is_set() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        if self.is_set() {
+            return true;
+        }
+        let key = waiting.push_back(());
+        drop(waiting);
+        sleep_until_chosen(&self.waiting, |waiting| waiting, key, deadline, |_| Wakes::none())
+    }
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Event::new()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
+    }
+}

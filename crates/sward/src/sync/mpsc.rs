@@ -1,0 +1,218 @@
+//! `std::sync::mpsc`, green: [`channel`](crate::channel)'s channels with std's names and errors, and one receiver.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::channel::{
+    self as mpmc, RecvTimeoutError as MpmcTimeout, TryRecvError as MpmcTry, TrySendError as MpmcTrySend,
+};
+
+#[doc(no_inline)]
+pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+
+/// A channel whose sender never waits.
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = mpmc::unbounded();
+    (Sender(sender), Receiver::new(receiver))
+}
+
+/// A channel that holds up to `bound` messages, and whose sender waits if there are so many. With 0, it waits until the receiver takes
+/// the message.
+pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
+    let (sender, receiver) = mpmc::bounded(bound);
+    (SyncSender(sender), Receiver::new(receiver))
+}
+
+/// The sending side of [`channel`]: [`std::sync::mpsc::Sender`].
+pub struct Sender<T>(mpmc::Sender<T>);
+
+impl<T> Sender<T> {
+    /// Sends. Never waits.
+    ///
+    /// # Errors
+    /// The message, if the receiver is gone.
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.0.send(message).map_err(|error| SendError(error.into_inner()))
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+/// The sending side of [`sync_channel`]: [`std::sync::mpsc::SyncSender`].
+pub struct SyncSender<T>(mpmc::Sender<T>);
+
+impl<T> SyncSender<T> {
+    /// Sends; waits until there is room. A cancellation point if it has to wait: then the message is dropped and not received.
+    ///
+    /// # Errors
+    /// The message, if the receiver is gone, or goes while the sender waits.
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.0.send(message).map_err(|error| SendError(error.into_inner()))
+    }
+
+    /// Sends if there is room (with bound 0: if the receiver waits). Never waits.
+    ///
+    /// # Errors
+    /// The message, if there is no room or the receiver is gone.
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.0.try_send(message).map_err(|error| match error {
+            MpmcTrySend::Full(message) => TrySendError::Full(message),
+            MpmcTrySend::Disconnected(message) => TrySendError::Disconnected(message),
+        })
+    }
+}
+
+impl<T> Clone for SyncSender<T> {
+    fn clone(&self) -> Self {
+        SyncSender(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for SyncSender<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SyncSender").finish_non_exhaustive()
+    }
+}
+
+/// The receiving side: [`std::sync::mpsc::Receiver`].
+pub struct Receiver<T> {
+    receiver: mpmc::Receiver<T>,
+    /// As in std.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<T> Receiver<T> {
+    fn new(receiver: mpmc::Receiver<T>) -> Receiver<T> {
+        Receiver { receiver, not_sync: PhantomData }
+    }
+
+    /// Receives if a message is there. Never waits.
+    ///
+    /// # Errors
+    /// If there is none; and whether there is no sender any more either.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.receiver.try_recv().map_err(|error| match error {
+            MpmcTry::Empty => TryRecvError::Empty,
+            MpmcTry::Disconnected => TryRecvError::Disconnected,
+        })
+    }
+
+    /// Receives; waits for a message. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If there is neither a message nor a sender any more.
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.receiver.recv().map_err(|_| RecvError)
+    }
+
+    /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over, or there is neither a message nor a sender any more.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout).map_err(timeout_error)
+    }
+
+    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the time was over, or there is neither a message nor a sender any more.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.receiver.recv_deadline(deadline).map_err(timeout_error)
+    }
+
+    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if it has to wait.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
+    }
+
+    /// Receives what is there, and never waits.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+}
+
+fn timeout_error(error: MpmcTimeout) -> RecvTimeoutError {
+    match error {
+        MpmcTimeout::Timeout => RecvTimeoutError::Timeout,
+        MpmcTimeout::Disconnected => RecvTimeoutError::Disconnected,
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+/// See [`Receiver::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+/// See [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// As [`Iter`], and owns its receiver.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
+    }
+}

@@ -1,0 +1,182 @@
+//! `std::sync::Once`, green.
+//!
+//! ```text
+//!                call               returns
+//!   INCOMPLETE ────────▶ RUNNING ───────────────▶ COMPLETE
+//!        ▲                │   │
+//!        └─ is cancelled ─┘   └─ panics ─▶ POISONED ── call_once_force ─▶ RUNNING
+//! ```
+//!
+//! The end of each run, which happens once or twice in the life of a program, looks for waiters in the lot. So no bit says that there are any.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use super::lot::{self, Place};
+use crate::runtime::wait;
+
+const INCOMPLETE: u32 = 0;
+const POISONED: u32 = 1;
+const RUNNING: u32 = 2;
+const COMPLETE: u32 = 3;
+
+/// Runs something once: [`std::sync::Once`].
+///
+/// An initialization that is [cancelled](crate::thread::JoinHandle::cancel) has not happened: the next caller runs its own.
+pub struct Once {
+    state: AtomicU32,
+}
+
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What [`Once::call_once_force`] tells its closure: [`std::sync::OnceState`].
+#[derive(Debug)]
+pub struct OnceState {
+    poisoned: bool,
+}
+
+impl OnceState {
+    /// Whether an earlier initialization has panicked.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+impl Once {
+    /// One that has not run.
+    pub const fn new() -> Once {
+        Once { state: AtomicU32::new(INCOMPLETE) }
+    }
+
+    /// One that has run.
+    pub(super) fn completed() -> Once {
+        Once { state: AtomicU32::new(COMPLETE) }
+    }
+
+    /// Runs `f` if nothing has run yet; returns when an initialization is complete, whoever ran it. A cancellation point if
+    /// it waits for another's.
+    ///
+    /// # Panics
+    /// If an earlier initialization has panicked.
+    #[inline]
+    pub fn call_once<F>(&self, f: F)
+    where
+        F: FnOnce(),
+    {
+        if !self.is_completed() {
+            self.call(false, |_| f());
+        }
+    }
+
+    /// As [`call_once`](Once::call_once), but runs `f` also if an earlier initialization has panicked. A cancellation point if it
+    /// waits for another's.
+    #[inline]
+    pub fn call_once_force<F>(&self, f: F)
+    where
+        F: FnOnce(&OnceState),
+    {
+        if !self.is_completed() {
+            self.call(true, f);
+        }
+    }
+
+    /// Whether an initialization is complete.
+    #[inline]
+    pub fn is_completed(&self) -> bool {
+        self.state.load(Acquire) == COMPLETE
+    }
+
+    /// Waits until an initialization is complete. A cancellation point.
+    ///
+    /// # Panics
+    /// If an initialization has panicked.
+    pub fn wait(&self) {
+        self.wait_for(|state| {
+            assert!(state != POISONED, "Once instance has previously been poisoned");
+        });
+    }
+
+    /// Waits until an initialization is complete, ignoring those that panicked. A cancellation point.
+    pub fn wait_force(&self) {
+        self.wait_for(|_| ());
+    }
+
+    fn wait_for(&self, look: impl Fn(u32)) {
+        loop {
+            let state = self.state.load(Acquire);
+            look(state);
+            if state == COMPLETE {
+                return;
+            }
+            // Woken by the end of whatever runs, now or later.
+            self.wait_while(|now| now == state);
+        }
+    }
+
+    #[cold]
+    fn call(&self, force: bool, f: impl FnOnce(&OnceState)) {
+        let mut state = self.state.load(Acquire);
+        loop {
+            match state {
+                COMPLETE => return,
+                POISONED if !force => panic!("Once instance has previously been poisoned"),
+                INCOMPLETE | POISONED => {
+                    if let Err(actual) = self.state.compare_exchange_weak(state, RUNNING, Acquire, Acquire) {
+                        state = actual;
+                        continue;
+                    }
+                    let mut running = Running { once: self, next: None };
+                    f(&OnceState { poisoned: state == POISONED });
+                    running.next = Some(COMPLETE);
+                    return;
+                }
+                _ => {
+                    self.wait_while(|state| state == RUNNING);
+                    state = self.state.load(Acquire);
+                }
+            }
+        }
+    }
+
+    /// Blocks until the state has changed, if it is such as `same` says.
+    fn wait_while(&self, same: impl Fn(u32) -> bool) {
+        let must_wait = || same(self.state.load(Relaxed));
+        lot::wait(self.address(), 0, Place::Last, None, must_wait, || ());
+    }
+
+    fn address(&self) -> usize {
+        (&raw const self.state).addr()
+    }
+}
+
+/// The initialization runs. Dropping it, on any way out, lets the others go on.
+struct Running<'a> {
+    once: &'a Once,
+    /// Known once the closure has returned.
+    next: Option<u32>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let next = self.next.unwrap_or_else(|| if wait::is_cancelling() { INCOMPLETE } else { POISONED });
+        lot::visit(self.once.address(), |waiters| {
+            self.once.state.store(next, Release);
+            while waiters.choose_first() {}
+        });
+    }
+}
+
+impl Default for Once {
+    fn default() -> Self {
+        Once::new()
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Once").finish_non_exhaustive()
+    }
+}

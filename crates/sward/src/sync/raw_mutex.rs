@@ -1,0 +1,141 @@
+//! The lock inside [`Mutex`](super::Mutex) and [`ReentrantMutex`](super::ReentrantMutex): one word, without data and poison.
+//!
+//! ```text
+//!   FREE        nobody holds it, and who waits has somebody awake to wake it
+//!   HELD        held, nobody waits
+//!   CONTENDED   held, and somebody may wait: unlocking chooses the first
+//!   RESERVED    free, but only for one who waited, was chosen and found that others had been quicker
+//!
+//!          lock                     somebody waits
+//!   FREE ────────▶ HELD ─────────────────────────────▶ CONTENDED ◀──────────────┐
+//!     ▲             │ unlock                               │ unlock             │ lock, by one who has waited
+//!     ├─────────────┘                                      │                    │
+//!     ├──── nobody waits, or the first has not lost yet ───┴─ the first has ─▶ RESERVED
+//! ```
+//!
+//! Barging is allowed, since it keeps the lock busy: who comes along may take a lock whose next owner has yet to wake up. Alone it would
+//! starve others (with cooperative threads even reliably: a thread that holds the lock whenever it suspends would always be
+//! quicker), so a waiter that has lost once gets the lock reserved.
+//!
+//! It is *reserved* and not *handed over*: who must not suspend because it unwinds may take it all the same. So a lock that is
+//! never held across a blocking call is never found in the hands of a suspended thread.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use super::lot::{self, Place, Waited};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const CONTENDED: u32 = 2;
+const RESERVED: u32 = 3;
+
+/// The kinds of waiters: who has not been chosen yet, and who has been but came too late.
+const PATIENT: u32 = 0;
+const OVERDUE: u32 = 1;
+
+/// How often a thread looks again before it waits, when the holder may be running on another core.
+const SPINS: u32 = 40;
+
+/// See the head of this file.
+pub(super) struct RawMutex {
+    state: AtomicU32,
+}
+
+impl RawMutex {
+    pub(super) const fn new() -> RawMutex {
+        RawMutex { state: AtomicU32::new(FREE) }
+    }
+
+    #[inline]
+    pub(super) fn try_lock(&self) -> bool {
+        self.state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok()
+    }
+
+    /// A cancellation point if it has to wait.
+    #[inline]
+    pub(super) fn lock(&self) {
+        if !self.try_lock() {
+            self.lock_contended();
+        }
+    }
+
+    /// By the holder only.
+    #[inline]
+    pub(super) fn unlock(&self) {
+        if self.state.compare_exchange(HELD, FREE, Release, Relaxed).is_err() {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        let mut state = self.spin();
+        // What holding it looks like for us: once we have waited, others may wait still.
+        let mut held = HELD;
+        let mut is_chosen = false;
+        let mut kind = PATIENT;
+        loop {
+            let may_take = match state {
+                FREE => true,
+                RESERVED => (is_chosen && kind == OVERDUE) || std::thread::panicking(),
+                _ => false,
+            };
+            if may_take {
+                let taken = if state == RESERVED { CONTENDED } else { held };
+                match self.state.compare_exchange_weak(state, taken, Acquire, Relaxed) {
+                    Ok(_) => return,
+                    Err(actual) => state = actual,
+                }
+                continue;
+            }
+            if state == HELD {
+                if let Err(actual) = self.state.compare_exchange_weak(HELD, CONTENDED, Relaxed, Relaxed) {
+                    state = actual;
+                    continue;
+                }
+                state = CONTENDED;
+            }
+            if is_chosen {
+                kind = OVERDUE;
+            }
+            let place = if kind == OVERDUE { Place::First } else { Place::Last };
+            let must_wait = || self.state.load(Relaxed) == state;
+            let waited = lot::wait(self.address(), kind, place, None, must_wait, || ());
+            if waited == Waited::Chosen {
+                is_chosen = true;
+                held = CONTENDED;
+            }
+            state = self.state.load(Relaxed);
+        }
+    }
+
+    /// Waits a moment for a holder that runs on another core; gives the state then.
+    fn spin(&self) -> u32 {
+        let mut state = self.state.load(Relaxed);
+        if crate::worker_count() == Some(1) {
+            return state;
+        }
+        for _ in 0..SPINS {
+            if state != HELD {
+                break;
+            }
+            std::hint::spin_loop();
+            state = self.state.load(Relaxed);
+        }
+        state
+    }
+
+    #[cold]
+    fn unlock_contended(&self) {
+        lot::visit(self.address(), |waiters| {
+            let next = if waiters.first() == Some(OVERDUE) { RESERVED } else { FREE };
+            self.state.store(next, Release);
+            waiters.choose_first();
+        });
+    }
+
+    fn address(&self) -> usize {
+        (&raw const self.state).addr()
+    }
+}

@@ -1,0 +1,181 @@
+//! A counting semaphore, first come, first served.
+//!
+//! Permits go to the waiters in order of arrival, directly, by whoever adds them. So a thread that wants many is not starved by
+//! those who want few.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::short_lock::ShortLock;
+use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+
+/// A number of permits that threads take and give back.
+///
+/// ```
+/// use sward::sync::Semaphore;
+/// let seats = Semaphore::new(2);
+/// let first = seats.acquire(1);
+/// let second = seats.acquire(1);
+/// assert!(seats.try_acquire(1).is_none());
+/// drop(first);
+/// assert_eq!(seats.available_permits(), 1);
+/// second.forget(); // never comes back
+/// assert_eq!(seats.available_permits(), 1);
+/// ```
+pub struct Semaphore {
+    state: ShortLock<State>,
+    /// How many permits there may be at most.
+    bound: usize,
+}
+
+struct State {
+    permits: usize,
+    /// Each with the number of permits it wants.
+    waiting: WaitList<usize>,
+}
+
+impl State {
+    /// Gives the first waiters what they want, as far as it goes.
+    fn grant(&mut self) -> Wakes {
+        let mut wakes = Wakes::none();
+        while let Some(key) = self.waiting.first() {
+            let count = *self.waiting.wish_ref(key);
+            if count > self.permits {
+                break;
+            }
+            self.permits -= count;
+            wakes.push(self.waiting.choose(key));
+        }
+        wakes
+    }
+
+    /// Whether `count` permits can be had without overtaking anybody.
+    fn take(&mut self, count: usize) -> bool {
+        let taken = self.waiting.is_empty() && count <= self.permits;
+        if taken {
+            self.permits -= count;
+        }
+        taken
+    }
+}
+
+impl Semaphore {
+    /// A semaphore with so many permits.
+    pub const fn new(permits: usize) -> Semaphore {
+        Semaphore::with_bound(permits, usize::MAX)
+    }
+
+    /// A semaphore that never has more than the permits it starts with: giving back more than was taken is refused.
+    pub const fn bounded(permits: usize) -> Semaphore {
+        Semaphore::with_bound(permits, permits)
+    }
+
+    const fn with_bound(permits: usize, bound: usize) -> Semaphore {
+        Semaphore { state: ShortLock::new(State { permits, waiting: WaitList::new() }), bound }
+    }
+
+    /// How many permits could be taken now.
+    pub fn available_permits(&self) -> usize {
+        self.state.lock().permits
+    }
+
+    /// Waits until `count` permits are there and it is the thread's turn, and takes them. A cancellation point if it has to
+    /// wait.
+    pub fn acquire(&self, count: usize) -> Permit<'_> {
+        self.acquire_until(count, None).expect("without a deadline the wait ends when the permits are there")
+    }
+
+    /// As [`acquire`](Semaphore::acquire), for at most `duration`. `None`: the time was over. A cancellation point if it has to
+    /// wait.
+    pub fn acquire_timeout(&self, count: usize, duration: Duration) -> Option<Permit<'_>> {
+        self.acquire_until(count, Instant::now().checked_add(duration))
+    }
+
+    /// Takes `count` permits if they are there and nobody waits. Never waits.
+    pub fn try_acquire(&self, count: usize) -> Option<Permit<'_>> {
+        let taken = self.state.lock().take(count);
+        taken.then(|| Permit { semaphore: self, count })
+    }
+
+    fn acquire_until(&self, count: usize, deadline: Option<Instant>) -> Option<Permit<'_>> {
+        let mut state = self.state.lock();
+        if state.take(count) {
+            return Some(Permit { semaphore: self, count });
+        }
+        let key = state.waiting.push_back(count);
+        drop(state);
+        // If we leave, those behind us may want less than we did.
+        let acquired =
+            sleep_until_chosen(&self.state, |state| &mut state.waiting, key, deadline, State::grant);
+        acquired.then(|| Permit { semaphore: self, count })
+    }
+
+    /// Adds permits, for instance such as were [forgotten](Permit::forget).
+    ///
+    /// # Errors
+    /// [`OverRelease`] if there would be more than the bound; then none are added.
+    pub fn add_permits(&self, count: usize) -> Result<(), OverRelease> {
+        let mut state = self.state.lock();
+        if count > self.bound - state.permits {
+            return Err(OverRelease { permits: state.permits, added: count, bound: self.bound });
+        }
+        state.permits += count;
+        let wakes = state.grant();
+        drop(state);
+        wakes.unpark();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Semaphore")
+            .field("permits", &self.available_permits())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Permits that were taken; dropping them gives them back.
+#[must_use = "if unused the permits are given back at once"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+impl Permit<'_> {
+    /// How many permits.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps the permits for good: they come back by [`Semaphore::add_permits`] only.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    /// Permits that [`Semaphore::add_permits`] has put back already, although nobody forgot them, are not added again.
+    fn drop(&mut self) {
+        let _refused = self.semaphore.add_permits(self.count);
+    }
+}
+
+/// More permits were added to a [bounded](Semaphore::bounded) semaphore than were missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverRelease {
+    permits: usize,
+    added: usize,
+    bound: usize,
+}
+
+impl fmt::Display for OverRelease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OverRelease { permits, added, bound } = self;
+        write!(formatter, "adding {added} permits to {permits} exceeds the semaphore's bound of {bound}")
+    }
+}
+
+impl std::error::Error for OverRelease {}

@@ -1,0 +1,245 @@
+//! `Select`, `select!`, `select_biased!`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sward::channel::{Select, after, bounded, never, select, select_biased, unbounded};
+use sward::thread;
+
+use crate::places;
+
+const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_macro_takes_the_operation_that_can_go_on() {
+    places::everywhere(|| {
+        let (sender, receiver) = bounded(1);
+        let (_idle_sender, idle) = bounded::<String>(0);
+        let sent = select! {
+            send(sender, 5) -> result => { result.unwrap(); "sent" }
+            recv(idle) -> message => panic!("{message:?}"),
+        };
+        assert_eq!(sent, "sent");
+        let received = select! {
+            recv(idle) -> _ => 0,
+            recv(receiver) -> message => message.unwrap(),
+            default => 1,
+        };
+        assert_eq!(received, 5);
+        assert_eq!(select! { recv(receiver) -> message => message.unwrap(), default() => 1 }, 1);
+        assert_eq!(select! { recv(receiver) -> message => message.unwrap(), default(SHORT) => 2 }, 2);
+        assert!(select! { recv(after(SHORT)) -> at => at.is_ok(), recv(never::<()>()) -> _ => false });
+        drop(sender);
+        assert!(select! { recv(receiver) -> message => message.is_err(), default(LONG) => false });
+    });
+}
+
+#[test]
+fn bodies_stand_where_they_stand() {
+    fn first(receivers: [sward::channel::Receiver<Result<i32, String>>; 2]) -> Result<i32, String> {
+        let mut sum = 0;
+        loop {
+            select! {
+                recv(receivers[0]) -> message => match message {
+                    Ok(value) => sum += value?,
+                    Err(_) => return Ok(sum),
+                },
+                recv(receivers[1]) -> message => {
+                    if message.is_err() { break Ok(-1) }
+                    continue;
+                }
+            }
+        }
+    }
+    let (sender, receiver) = unbounded();
+    sender.send(Ok(2)).unwrap();
+    sender.send(Ok(3)).unwrap();
+    drop(sender);
+    assert_eq!(first([receiver, never()]), Ok(5));
+    let (sender, receiver) = unbounded();
+    sender.send(Err("no".into())).unwrap();
+    assert_eq!(first([receiver, never()]), Err("no".into()));
+}
+
+#[test]
+fn biased_takes_the_first_and_the_other_takes_all() {
+    let (first_sender, first) = unbounded();
+    let (second_sender, second) = unbounded();
+    let mut counts = [0, 0];
+    for _ in 0..200 {
+        first_sender.send(()).unwrap();
+        second_sender.send(()).unwrap();
+        select_biased! {
+            recv(first) -> _ => {},
+            recv(second) -> _ => unreachable!(),
+        }
+        first_sender.send(()).unwrap();
+        select! {
+            recv(first) -> _ => counts[0] += 1,
+            recv(second) -> _ => counts[1] += 1,
+        }
+    }
+    assert!(counts[0] > 20 && counts[1] > 20, "{counts:?}");
+}
+
+#[test]
+fn a_select_that_waits_is_served() {
+    places::everywhere(|| {
+        for capacity in [0, 1] {
+            let (sender, receiver) = bounded(capacity);
+            let (_never_sender, idle) = bounded::<()>(capacity);
+            let thread = thread::spawn(move || {
+                let mut sum = 0;
+                for _ in 0..100 {
+                    select! {
+                        recv(receiver) -> message => sum += message.unwrap(),
+                        recv(idle) -> _ => unreachable!(),
+                    }
+                }
+                sum
+            });
+            for number in 0..100 {
+                sender.send(number).unwrap();
+            }
+            assert_eq!(thread.join().unwrap(), 4950);
+
+            let (sender, receiver) = bounded(capacity);
+            let thread = thread::spawn(move || {
+                for number in 0..100 {
+                    select! {
+                        send(sender, number) -> result => result.unwrap(),
+                        recv(never::<()>()) -> _ => unreachable!(),
+                    }
+                }
+            });
+            assert_eq!(receiver.iter().sum::<i32>(), 4950);
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn threads_that_offer_both_directions_meet_each_other_and_never_themselves() {
+    places::everywhere(|| {
+        for capacity in [0, 1] {
+            let (sender, receiver) = bounded::<usize>(capacity);
+            let (stop, stopped) = bounded::<()>(0);
+            let counts = Arc::new([const { AtomicUsize::new(0) }; 2]);
+            let threads = places::spawn_mixed(5, {
+                let counts = Arc::clone(&counts);
+                move |index| {
+                    loop {
+                        select! {
+                            send(sender, index) -> result => { result.unwrap(); counts[0].fetch_add(1, Ordering::Relaxed); }
+                            recv(receiver) -> message => {
+                                assert!(capacity > 0 || message.unwrap() != index);
+                                counts[1].fetch_add(1, Ordering::Relaxed);
+                            }
+                            recv(stopped) -> _ => break,
+                        }
+                    }
+                }
+            });
+            while counts[1].load(Ordering::Relaxed) < 500 {
+                thread::yield_now();
+            }
+            drop(stop);
+            threads.join();
+            let [sent, received] = [&counts[0], &counts[1]].map(|count| count.load(Ordering::Relaxed));
+            assert!(sent >= received && sent - received <= capacity, "{sent} {received}");
+        }
+    });
+}
+
+#[test]
+fn zero_capacity_selects_exchange_exactly() {
+    places::everywhere(|| {
+        let (sender, receiver) = bounded::<usize>(0);
+        let (other_sender, other_receiver) = bounded::<usize>(0);
+        let producers = places::spawn_mixed(4, move |_| {
+            let mut next = 0;
+            while next < 100 {
+                select! {
+                    send(sender, next) -> result => result.unwrap(),
+                    send(other_sender, next) -> result => result.unwrap(),
+                }
+                next += 1;
+            }
+        });
+        let (mut sum, mut open) = (0, [true, true]);
+        let closed = never();
+        while open != [false, false] {
+            let (first, second) =
+                (if open[0] { &receiver } else { &closed }, if open[1] { &other_receiver } else { &closed });
+            select! {
+                recv(first) -> message => message.map_or_else(|_| open[0] = false, |message| sum += message),
+                recv(second) -> message => message.map_or_else(|_| open[1] = false, |message| sum += message),
+            }
+        }
+        producers.join();
+        assert_eq!(sum, 4 * 4950);
+    });
+}
+
+#[test]
+fn a_select_can_be_cancelled_and_leaves_no_trace() {
+    places::everywhere(|| {
+        let (sender, receiver) = bounded::<i32>(0);
+        let (other_sender, other_receiver) = bounded::<i32>(0);
+        let thread = thread::spawn({
+            let (receiver, sender) = (receiver.clone(), other_sender.clone());
+            move || select! { recv(receiver) -> _ => (), send(sender, 1) -> _ => () }
+        });
+        thread::yield_now();
+        thread.cancel();
+        assert!(thread.join().unwrap_err().is::<thread::Cancelled>());
+        assert!(sender.try_send(1).is_err() && other_receiver.try_recv().is_err());
+    });
+}
+
+#[test]
+fn ready_tells_and_takes_nothing() {
+    places::everywhere(|| {
+        let (sender, receiver) = bounded(1);
+        let mut select = Select::new();
+        let (receives, sends) = (select.recv(&receiver), select.send(&sender));
+        assert_eq!(select.ready(), sends);
+        select.remove(sends);
+        assert!(select.try_ready().is_err() && select.ready_timeout(SHORT).is_err());
+        let thread = thread::spawn({
+            let sender = sender.clone();
+            move || sender.send(3).unwrap()
+        });
+        assert_eq!(select.ready_timeout(LONG), Ok(receives));
+        assert_eq!(receiver.try_recv(), Ok(3));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_unfinished_operation_panics_and_gives_everything_back() {
+    let (sender, receiver) = bounded(1);
+    let unfinished = |select: &mut Select<'_>| {
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(select.select()))).is_err());
+    };
+    let mut select = Select::new();
+    select.send(&sender);
+    unfinished(&mut select);
+    sender.try_send(4).unwrap();
+    let mut select = Select::new();
+    select.recv(&receiver);
+    unfinished(&mut select);
+    assert_eq!(receiver.try_recv(), Ok(4));
+}
+
+#[test]
+#[should_panic(expected = "wasn't used for this select operation")]
+fn finishing_with_another_channel_panics() {
+    let ((sender, _receiver), (_other_sender, other)) = (bounded::<i32>(1), bounded::<i32>(1));
+    let mut select = Select::new();
+    select.send(&sender);
+    let _ = select.select().recv(&other);
+}

@@ -1,0 +1,155 @@
+//! What the tests of this workspace share: macros that run a test on every engine, and a watchdog.
+//!
+//! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
+//! ends the process and names the test.
+
+mod watchdog;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use sward::{Builder, EngineKind};
+
+#[doc(hidden)]
+pub use sward;
+pub use watchdog::Watchdog;
+
+/// Makes a test for every engine out of each function: it runs as the main closure of a runtime, with one worker and then
+/// with two.
+///
+/// A function may take the [`EngineKind`] that it runs on, and may return a `Result`, whose error fails the test.
+///
+/// ```
+/// sward_testing::on_every_engine! {
+///     fn two_and_two() {
+///         assert_eq!(sward::thread::spawn(|| 2 + 2).join().unwrap(), 4);
+///     }
+///
+///     fn engine_is_what_was_asked_for(engine: sward::EngineKind) {
+///         assert_eq!(sward::engine_name(), Some(engine.name()));
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! on_every_engine {
+    ($($(#[$attribute:meta])* fn $name:ident($($engine:ident: $kind:ty)?) $(-> $output:ty)? $body:block)*) => {
+        $(
+            mod $name {
+                #[allow(unused_imports)]
+                use super::*;
+
+                $(#[$attribute])*
+                fn body($($engine: $kind)?) $(-> $output)? $body
+
+                $crate::on_every_engine!(@engines ($($engine)?)
+                    io_uring IoUring, epoll Epoll, poll Poll, select Select, sigio Sigio, spin Spin);
+            }
+        )*
+    };
+    (@engines $with:tt $($test:ident $kind:ident),*) => {
+        $($crate::on_every_engine!(@test $with $test $kind);)*
+    };
+    (@test () $test:ident $kind:ident) => {
+        #[test]
+        fn $test() {
+            let name = concat!(module_path!(), "::", stringify!($test));
+            $crate::run_on($crate::sward::EngineKind::$kind, name, |_| body());
+        }
+    };
+    (@test ($engine:ident) $test:ident $kind:ident) => {
+        #[test]
+        fn $test() {
+            let name = concat!(module_path!(), "::", stringify!($test));
+            $crate::run_on($crate::sward::EngineKind::$kind, name, body);
+        }
+    };
+}
+
+/// As [`on_every_engine!`], and also without a runtime: everything in the body is an OS thread then. For what means the
+/// same in both worlds. The functions take no parameter.
+///
+/// ```
+/// sward_testing::everywhere! {
+///     fn two_and_two() {
+///         assert_eq!(sward::thread::spawn(|| 2 + 2).join().unwrap(), 4);
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! everywhere {
+    ($($(#[$attribute:meta])* fn $name:ident() $(-> $output:ty)? $body:block)*) => {
+        $(
+            mod $name {
+                #[allow(unused_imports)]
+                use super::*;
+
+                $(#[$attribute])*
+                fn body() $(-> $output)? $body
+
+                $crate::on_every_engine!(@engines ()
+                    io_uring IoUring, epoll Epoll, poll Poll, select Select, sigio Sigio, spin Spin);
+
+                #[test]
+                fn outside() {
+                    $crate::run_outside(concat!(module_path!(), "::outside"), body);
+                }
+            }
+        )*
+    };
+}
+
+/// Runs `body` as the main closure of a runtime on `engine`, with one worker and then with two; `name` is for the
+/// watchdog.
+///
+/// # Panics
+/// If the engine does not open, or if the body fails.
+pub fn run_on<T: Outcome>(engine: EngineKind, name: &str, body: impl Fn(EngineKind) -> T) {
+    for workers in [1, 2] {
+        run_with(engine, workers, name, || body(engine));
+    }
+}
+
+/// Runs `body` as the main closure of a runtime with these settings; `name` is for the watchdog.
+///
+/// # Panics
+/// If the engine does not open, or if the body fails.
+pub fn run_with<T: Outcome>(engine: EngineKind, workers: usize, name: &str, body: impl FnOnce() -> T) {
+    let what = format!("{name} ({workers} {})", if workers == 1 { "worker" } else { "workers" });
+    let _watchdog = Watchdog::start(&what);
+    let builder = Builder::new().workers(workers).engine(engine);
+    // SAFETY: the tests hold no scoped thread-local value across a blocking call.
+    let result = catch_unwind(AssertUnwindSafe(|| unsafe { builder.run(body) }));
+    match result {
+        Ok(output) => output.unwrap_or_else(|error| panic!("{what}: {error}")).check(&what),
+        Err(payload) => {
+            eprintln!("{what} failed");
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// Runs `body` without a runtime; `name` is for the watchdog.
+///
+/// # Panics
+/// If the body fails.
+pub fn run_outside<T: Outcome>(name: &str, body: impl FnOnce() -> T) {
+    let _watchdog = Watchdog::start(name);
+    body().check(name);
+}
+
+/// What a test's body may return: nothing, or a `Result`.
+pub trait Outcome {
+    /// Panics if the test has failed. `what` is its name.
+    fn check(self, what: &str);
+}
+
+impl Outcome for () {
+    fn check(self, _: &str) {}
+}
+
+impl<E: std::fmt::Debug> Outcome for Result<(), E> {
+    fn check(self, what: &str) {
+        if let Err(error) = self {
+            panic!("{what}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The rules of the house that a program can keep, so that no reviewer has to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files whose code may say `unsafe`, besides tests, examples and benches. Each block in them has its SAFETY argument
+/// (`clippy::undocumented_unsafe_blocks`). A new file on this list is a decision.
+const UNSAFE_FILES: &[&str] = &[
+    // The one `unsafe` at the door: a program starts its runtime.
+    "crates/cli/src/connect.rs",
+    "crates/cli/src/serve.rs",
+    "crates/server/src/model/green.rs",
+    "crates/server/src/model/processes.rs",
+    "crates/server/src/server.rs",
+    "crates/testing/src/lib.rs",
+    // Stacks, guards, switching, the signal handler.
+    "crates/coroutine/src/",
+    // What talks to the kernel by address.
+    "crates/engine/src/",
+    "crates/sward/src/net/socket.rs",
+    "crates/sward/src/os/fd.rs",
+    // Descriptors that std's traits give and take.
+    "crates/sward/src/net/tcp_listener.rs",
+    "crates/sward/src/net/tcp_stream.rs",
+    "crates/sward/src/net/udp_socket.rs",
+    // The scheduler: what only the owning worker touches.
+    "crates/sward/src/runtime.rs",
+    "crates/sward/src/runtime/deadline.rs",
+    "crates/sward/src/runtime/futex.rs",
+    "crates/sward/src/runtime/mailbox.rs",
+    "crates/sward/src/runtime/task.rs",
+    "crates/sward/src/runtime/timers.rs",
+    "crates/sward/src/runtime/wait.rs",
+    "crates/sward/src/runtime/worker.rs",
+    // Closures and results that cross threads.
+    "crates/sward/src/thread.rs",
+    "crates/sward/src/thread/builder.rs",
+    "crates/sward/src/thread/local.rs",
+    "crates/sward/src/thread/packet.rs",
+    // Nested coroutines.
+    "crates/sward/src/coroutine/fiber.rs",
+    // What a lock protects.
+    "crates/sward/src/sync/lazy_lock.rs",
+    "crates/sward/src/sync/mutex.rs",
+    "crates/sward/src/sync/once_lock.rs",
+    "crates/sward/src/sync/reentrant_mutex.rs",
+    "crates/sward/src/sync/rwlock.rs",
+];
+
+/// The longest file. One that grows past it lacks a room.
+const LINES_MAX: usize = 800;
+
+#[test]
+fn every_file_says_what_it_is() {
+    check(|file| (!file.text.starts_with("//!")).then(|| "does not open with `//!`".into()));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    check(|file| {
+        let lines = file.text.lines().count();
+        (lines > LINES_MAX)
+            .then(|| format!("has {lines} lines, more than {LINES_MAX}: which room is missing?"))
+    });
+}
+
+#[test]
+fn no_file_is_a_drawer() {
+    const DRAWERS: [&str; 6] = ["mod", "utils", "util", "common", "misc", "helpers"];
+    check(|file| {
+        let stem = file.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        DRAWERS.contains(&stem).then(|| "is named for nothing in particular".into())
+    });
+}
+
+#[test]
+fn unsafe_stays_in_its_rooms() {
+    check(|file| {
+        let allowed = !file.is_source() || UNSAFE_FILES.iter().any(|allowed| file.name.starts_with(allowed));
+        let line = code(&file.text).find(|(_, line)| has_word(line, "unsafe"))?;
+        (!allowed).then(|| format!("says `unsafe` in line {}, and is not on the list of this test", line.0))
+    });
+}
+
+#[test]
+fn the_list_of_unsafe_files_is_not_out_of_date() {
+    for name in UNSAFE_FILES {
+        assert!(root().join(name).exists(), "{name} is on the list of this test and not in the tree");
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    const MARKS: [&str; 6] = ["todo!(", "unimplemented!(", "FIX\u{4d}E", "X\u{58}X", "dbg!(", "TO\u{44}O"];
+    check(|file| {
+        if file.name.ends_with("tests/tidy.rs") {
+            return None;
+        }
+        let mark = MARKS.into_iter().find(|mark| file.text.contains(mark))?;
+        Some(format!("has the mark {mark}"))
+    });
+}
+
+#[test]
+fn only_wait_blocks_an_os_thread() {
+    // Whoever sleeps or parks by std's own means holds up a worker. `wait.rs` and the pool of OS threads know what they do.
+    const CALLS: [&str; 3] = ["std::thread::sleep(", "std::thread::park(", "std::thread::yield_now("];
+    const ALLOWED: [&str; 2] = ["crates/sward/src/runtime/wait.rs", "crates/sward/src/runtime/offload.rs"];
+    check(|file| {
+        let checked = file.name.starts_with("crates/sward/src/") && !ALLOWED.contains(&file.name.as_str());
+        let call = code(&file.text).find(|(_, line)| CALLS.iter().any(|call| line.contains(call)))?;
+        checked.then(|| format!("blocks the OS thread in line {}", call.0))
+    });
+}
+
+#[test]
+fn nothing_names_one_machine() {
+    // Written so that this file does not find itself.
+    let paths = ["work", "root", "farm"].map(|folder| format!("/{folder}/"));
+    check(|file| {
+        let path = paths.iter().find(|path| file.text.contains(path.as_str()))?;
+        Some(format!("names a path of one machine, {path}"))
+    });
+}
+
+struct File {
+    path: PathBuf,
+    /// Its path from the root of the repository.
+    name: String,
+    text: String,
+}
+
+impl File {
+    fn is_source(&self) -> bool {
+        self.name.starts_with("crates/") && self.name.contains("/src/")
+    }
+}
+
+/// Fails with everything that `complaint` has to say of any Rust file.
+fn check(complaint: impl Fn(&File) -> Option<String>) {
+    let mut files = Vec::new();
+    for folder in ["crates", "examples", "benches"] {
+        collect(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 50, "the test does not find the tree");
+    let complaints: Vec<_> =
+        files.iter().filter_map(|file| Some(format!("{} {}", file.name, complaint(file)?))).collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<File>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() && entry.file_name().is_some_and(|name| name != "target") {
+            collect(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let name = entry.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            files.push(File { text: fs::read_to_string(&entry).unwrap(), path: entry, name });
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The lines that are not comments, with their numbers from 1.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    line.match_indices(word).any(|(start, _)| {
+        !line[..start].ends_with(is_part) && !line[start + word.len()..].starts_with(is_part)
+    })
+}
