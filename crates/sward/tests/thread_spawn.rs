@@ -140,20 +140,6 @@ everywhere! {
         thread::sleep_until(begin);
     }
 
-    fn sleepers_wake_in_the_order_of_their_deadlines() {
-        let base = Instant::now() + Duration::from_millis(50);
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let threads: Vec<_> = [5, 1, 4, 0, 3, 2].into_iter().map(|place: u32| {
-            let order = Arc::clone(&order);
-            thread::spawn(move || {
-                thread::sleep_until(base + place * Duration::from_millis(20));
-                order.lock().unwrap().push(place);
-            })
-        }).collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
-    }
-
     fn handles_and_results_may_go_to_other_threads() {
         let thread = thread::spawn(|| vec![1, 2, 3]);
         let joiner = thread::spawn(move || thread.join().unwrap());
@@ -179,6 +165,24 @@ on_every_engine! {
         for (number, thread) in threads.into_iter().enumerate() {
             assert_eq!(thread.join().unwrap(), number);
         }
+    }
+
+    /// With one worker, no matter how late it comes to look at its clock.
+    fn sleepers_wake_in_the_order_of_their_deadlines() {
+        if sward::worker_count() != Some(1) {
+            return;
+        }
+        let base = Instant::now() + Duration::from_millis(100);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let threads: Vec<_> = [5, 1, 4, 0, 3, 2].into_iter().map(|place: u32| {
+            let order = Arc::clone(&order);
+            thread::spawn(move || {
+                thread::sleep_until(base + place * Duration::from_millis(2));
+                order.lock().unwrap().push(place);
+            })
+        }).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
     }
 
     fn one_worker_starts_threads_in_the_order_of_their_spawning() {
