@@ -1,0 +1,144 @@
+//! Very many threads, very deep stacks, engines that are not there.
+
+use std::process::{Command, Output};
+
+use sward::thread;
+use sward::time::Duration;
+use sward_testing::on_every_engine;
+
+/// Runs one test of this file alone, in a process of its own, with an environment variable that tells it to go on.
+fn alone(test: &str, variable: (&str, &str)) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"])
+        .env("SWARD_TEST_ALONE", "1")
+        .env(variable.0, variable.1)
+        .output()
+        .unwrap()
+}
+
+fn is_alone() -> bool {
+    std::env::var_os("SWARD_TEST_ALONE").is_some()
+}
+
+/// As many threads as `count` sleep at once, and all wake. Returns the resident bytes of each while they sleep.
+fn sleep_at_once(count: usize, stack_bytes: usize, long: Duration) -> usize {
+    let before = resident_bytes();
+    let sleep = move || thread::sleep(long);
+    let sleepers: Vec<_> =
+        (0..count).map(|_| thread::Builder::new().stack_size(stack_bytes).spawn(sleep).unwrap()).collect();
+    let handle = sward::Handle::current().unwrap();
+    while handle.live_threads() <= count {
+        thread::yield_now();
+    }
+    let each = (resident_bytes() - before) / count;
+    for sleeper in sleepers {
+        sleeper.join().unwrap();
+    }
+    while handle.live_threads() > 1 {
+        thread::yield_now();
+    }
+    each
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+on_every_engine! {
+    fn ten_thousand_sleepers_all_wake() {
+        sleep_at_once(10_000, 64 * 1024, Duration::from_millis(500));
+    }
+}
+
+/// In release: `cargo test --release -p sward --test limits -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes five gigabytes and some seconds"]
+fn a_million_sleepers_all_wake() {
+    if !is_alone() {
+        let output = alone("a_million_sleepers_all_wake", ("UNUSED", ""));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let main = || {
+        let each = sleep_at_once(1_000_000, 64 * 1024, Duration::from_secs(30));
+        println!("a million green threads: {each} resident bytes each");
+        assert!(each <= 4608, "{each} bytes");
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
+}
+
+#[test]
+#[ignore = "takes half a gigabyte and some seconds"]
+fn a_hundred_thousand_sleepers_with_the_default_stack_all_wake() {
+    if !is_alone() {
+        let output = alone("a_hundred_thousand_sleepers_with_the_default_stack_all_wake", ("UNUSED", ""));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let main = || {
+        let each = sleep_at_once(100_000, 256 * 1024, Duration::from_secs(5));
+        println!("a hundred thousand green threads: {each} resident bytes each");
+        assert!(each <= 4608, "{each} bytes");
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
+}
+
+#[test]
+fn an_overflow_names_the_green_thread() {
+    if !is_alone() {
+        let output = alone("an_overflow_names_the_green_thread", ("UNUSED", ""));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("thread 'digger'"), "{said}");
+        assert!(said.contains("has overflowed its stack of 65536 bytes"), "{said}");
+        assert!(said.contains("thread::Builder::stack_size"), "{said}");
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(output.status.signal(), Some(libc_abort()));
+        return;
+    }
+    fn dig(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 64]);
+        if depth == 0 { 0 } else { dig(depth - 1) + std::hint::black_box(frame)[63] }
+    }
+    let main = || {
+        let digger = thread::Builder::new().name("digger".into()).stack_size(64 * 1024);
+        digger.spawn(|| dig(1 << 40)).unwrap().join()
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    let _ = unsafe { sward::Builder::new().workers(1).run(main) };
+}
+
+/// SIGABRT.
+fn libc_abort() -> i32 {
+    6
+}
+
+#[test]
+fn an_engine_that_does_not_exist_is_refused_by_name() {
+    if !is_alone() {
+        let output = alone("an_engine_that_does_not_exist_is_refused_by_name", ("SWARD_ENGINE", "steam"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    let error = unsafe { sward::run(|| ()) }.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    for word in ["steam", "io_uring", "epoll", "poll", "select", "sigio", "spin"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_chooses_the_engine() {
+    if !is_alone() {
+        let output = alone("the_environment_chooses_the_engine", ("SWARD_ENGINE", "poll"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    assert_eq!(unsafe { sward::run(sward::engine_name) }.unwrap(), Some("poll"));
+}
