@@ -1,11 +1,12 @@
 //! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
 
-// Allowed where a program enters green threads: in `serve` and in `connect`.
+// Allowed where a program enters green threads: in `serve`, in `connect` and in `load`.
 #![deny(unsafe_code)]
 
 mod connect;
 mod duration;
 mod engines;
+mod load;
 mod output;
 mod serve;
 
@@ -26,6 +27,7 @@ enum Command {
     Serve(serve::Serve),
     Connect(connect::Connect),
     Engines(engines::Engines),
+    Load(Box<load::Load>),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Connect(command) => command.run(),
         Command::Engines(command) => command.run(),
+        Command::Load(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,10 +38,9 @@ everywhere! {
         let mut threads: Vec<_> = (0..10)
             .map(|number| {
                 thread::spawn(move || {
-                    while number != 7 {
-                        thread::park();
-                        if thread::cancelled() {
-                            break;
+                    if number != 7 {
+                        loop {
+                            thread::park();
                         }
                     }
                     number

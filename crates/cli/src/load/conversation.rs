@@ -1,0 +1,302 @@
+//! One connection: sends, receives, checks, records, in one of two ways.
+//!
+//! | | who | when |
+//! |---|---|---|
+//! | lockstep | one green thread writes a batch and reads its replies | closed loop, small batches |
+//! | duplex | a writer, and a reader in its scope | open loop; closed loop with batches that the buffers on the way may not hold |
+//!
+//! At the end of the run the sender says that no more will come (half-close) and the connection ends when the server
+//! closes it, so a server meets no reset. What does not end by itself is cancelled by the run.
+//!
+//! The way of a message is what the generator costs, so on it nothing is allocated, and the clock is read once per read.
+//! All times are nanoseconds since the run began: [`Run::now`].
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use sward::net::{Shutdown, TcpStream};
+use sward::thread::{self, Thread};
+use sward::time::Duration;
+
+use super::failure::Failure;
+use super::plan::Pace;
+use super::recorder::Recorder;
+use super::run::Run;
+use super::text::{Replies, Text};
+
+/// The most bytes that are read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Holds connection `number` until the run stops.
+///
+/// # Errors
+/// What ended it before.
+pub(super) fn converse(run: &Run, number: usize, stream: &TcpStream) -> Result<(), Failure> {
+    let flow = Flow::new(run, number);
+    let account = Account {
+        run,
+        flow: &flow,
+        replies: Replies::new(&run.text, number, run.plan.size),
+        recorder: run.recorder(),
+        number,
+    };
+    match run.plan.is_lockstep() {
+        true => lockstep(account, stream),
+        false => duplex(account, stream),
+    }
+}
+
+/// How far the sender of a connection is.
+struct Flow {
+    timetable: Option<Timetable>,
+    /// Messages sent.
+    sent: AtomicU64,
+    /// When the last batch was sent: the start of its messages in closed loop.
+    batch_at: AtomicU64,
+    /// Messages answered, as far as the writer of a closed loop has to know: set when that is all of a batch.
+    answered: AtomicU64,
+    /// The reader has ended.
+    over: AtomicBool,
+}
+
+/// When the messages of a connection are due.
+#[derive(Clone, Copy)]
+struct Timetable {
+    start: u64,
+    interval: f64,
+}
+
+impl Timetable {
+    #[inline]
+    fn due(self, message: u64) -> u64 {
+        self.start + (message as f64 * self.interval) as u64
+    }
+
+    /// How many messages are due at `now`.
+    fn due_by(self, now: u64) -> u64 {
+        now.checked_sub(self.start).map_or(0, |elapsed| (elapsed as f64 / self.interval) as u64 + 1)
+    }
+}
+
+impl Flow {
+    fn new(run: &Run, number: usize) -> Flow {
+        let timetable = run.plan.interval().map(|interval| {
+            let interval = interval.as_nanos() as f64;
+            // Connections that open together share the time evenly.
+            let phase = number as f64 / run.plan.connections as f64 * interval;
+            Timetable { start: run.now() + phase as u64, interval }
+        });
+        let zero = || AtomicU64::new(0);
+        Flow { timetable, sent: zero(), batch_at: zero(), answered: zero(), over: AtomicBool::new(false) }
+    }
+
+    /// From when `message`'s latency counts.
+    #[inline]
+    fn begun(&self, message: u64) -> u64 {
+        self.timetable
+            .map_or_else(|| self.batch_at.load(Ordering::Relaxed), |timetable| timetable.due(message))
+    }
+
+    #[inline]
+    fn sending(&self, now: u64, messages: u64) {
+        self.batch_at.store(now, Ordering::Relaxed);
+        // Only the sender writes. The reader, on any worker, has to see the time with the count.
+        self.sent.store(self.sent.load(Ordering::Relaxed) + messages, Ordering::Release);
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+}
+
+/// What a connection has received. When it is dropped, also by a cancel, the run learns what is left unanswered.
+struct Account<'a> {
+    run: &'a Run,
+    flow: &'a Flow,
+    replies: Replies<'a>,
+    recorder: &'a Recorder,
+    number: usize,
+}
+
+impl Account<'_> {
+    /// Takes what a read has given.
+    #[inline]
+    fn accept(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let now = self.run.now();
+        let first = self.replies.messages;
+        let completed = self.replies.accept(bytes)?;
+        if self.flow.timetable.is_some() {
+            for message in first..first + completed {
+                self.recorder.replied(now.saturating_sub(self.flow.begun(message)), 1);
+            }
+        } else if completed > 0 {
+            self.recorder.replied(now.saturating_sub(self.flow.begun(first)), completed);
+        }
+        Ok(())
+    }
+
+    fn unanswered(&self) -> u64 {
+        self.flow.sent().saturating_sub(self.replies.messages)
+    }
+
+    fn broken(&self, error: io::Error) -> Failure {
+        Failure::Broken { connection: self.number, messages: self.replies.messages, error }
+    }
+
+    /// How long the oldest unanswered message has waited.
+    fn waited(&self) -> Duration {
+        match self.unanswered() {
+            0 => Duration::ZERO,
+            _ => Duration::from_nanos(self.run.now().saturating_sub(self.flow.begun(self.replies.messages))),
+        }
+    }
+
+    fn lost(&self) -> Failure {
+        Failure::NoReply { connection: self.number, waited: self.waited() }
+    }
+
+    fn closed(&self) -> Failure {
+        Failure::Closed { connection: self.number, messages: self.replies.messages }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        let (unanswered, messages) = (self.unanswered(), self.replies.messages);
+        self.run.settle(messages, unanswered, self.waited());
+        // Cancelled, so the server had its time. An open loop may just have asked for more than it can do.
+        let is_lost = unanswered > 0 && (messages == 0 || self.run.plan.pace == Pace::Closed);
+        if is_lost && thread::panicking() {
+            self.run.fail(&self.lost());
+        }
+    }
+}
+
+/// Writes a batch, reads its replies, again and again.
+fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Failure> {
+    let run = account.run;
+    let batch = run.plan.size * run.plan.pipeline;
+    let mut place = Text::place(account.number);
+    let mut buffer = vec![0; batch.min(READ_BYTES)];
+    while !run.is_stopping() {
+        account.flow.sending(run.now(), run.plan.pipeline as u64);
+        stream.write_all(run.text.at(place, batch)).map_err(|error| account.broken(error))?;
+        place.advance(batch);
+        let mut missing = batch;
+        while missing > 0 {
+            let limit = missing.min(buffer.len());
+            let length = read(stream, &mut buffer[..limit]).map_err(|error| account.broken(error))?;
+            if length == 0 {
+                return Err(account.closed());
+            }
+            account.accept(&buffer[..length])?;
+            missing -= length;
+        }
+    }
+    // All is answered, so how the server takes its leave does not matter; what it still says does.
+    let _ = stream.shutdown(Shutdown::Write);
+    while let Ok(length @ 1..) = read(stream, &mut buffer) {
+        account.accept(&buffer[..length])?;
+    }
+    Ok(())
+}
+
+/// The calling thread writes, another one reads.
+fn duplex(account: Account<'_>, stream: &TcpStream) -> Result<(), Failure> {
+    let (run, flow, number) = (account.run, account.flow, account.number);
+    let writer = thread::current();
+    thread::scope(|scope| {
+        let read = move || receive(account, stream, writer);
+        // Both wait for one socket, so they belong on one worker.
+        let reader =
+            thread::Builder::new().worker(sward::worker_index().unwrap_or(0)).spawn_scoped(scope, read);
+        let reader = reader.expect("this worker exists");
+        let written = send(run, flow, number, stream);
+        // If writing fails, the connection is gone, and the reader finds that out.
+        let _ = stream.shutdown(Shutdown::Write);
+        match (reader.join().unwrap_or_else(|payload| resume_unwind(payload)), written) {
+            // The kernel tells of a reset once. If the writer was told, the reader has seen a plain end.
+            (Err(Failure::Closed { connection, messages }), Err(error)) => {
+                Err(Failure::Broken { connection, messages, error })
+            }
+            (received, _) => received,
+        }
+    })
+}
+
+/// The writer: sends what is due until the run stops or the reader ends.
+fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Result<()> {
+    let recorder = run.recorder();
+    let mut place = Text::place(number);
+    let burst = run.plan.burst() as u64;
+    while !run.is_stopping() && !flow.over.load(Ordering::Acquire) {
+        let (now, sent) = (run.now(), flow.sent.load(Ordering::Relaxed));
+        let count = match flow.timetable {
+            Some(timetable) => {
+                let count = timetable.due_by(now).saturating_sub(sent).min(burst);
+                if count == 0 {
+                    // Not a sleep: the end of the run cuts it short.
+                    thread::park_timeout(Duration::from_nanos(timetable.due(sent).saturating_sub(now)));
+                    continue;
+                }
+                for message in sent..sent + count {
+                    recorder.sent_late(now.saturating_sub(timetable.due(message)));
+                }
+                count
+            }
+            None if flow.answered.load(Ordering::Acquire) < sent => {
+                thread::park();
+                continue;
+            }
+            None => burst,
+        };
+        let length = count as usize * run.plan.size;
+        flow.sending(now, count);
+        stream.write_all(run.text.at(place, length))?;
+        place.advance(length);
+    }
+    Ok(())
+}
+
+/// The reader: takes replies until the server closes.
+fn receive(mut account: Account<'_>, stream: &TcpStream, writer: Thread) -> Result<(), Failure> {
+    /// Lets the writer end, too, however the reader does.
+    struct Over<'a>(&'a Flow, &'a TcpStream, &'a Thread);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.over.store(true, Ordering::Release);
+            let _ = self.1.shutdown(Shutdown::Both);
+            self.2.unpark();
+        }
+    }
+    let flow = account.flow;
+    let _over = Over(flow, stream, &writer);
+    let mut buffer = vec![0; READ_BYTES.min(account.run.plan.size * account.run.plan.burst())];
+    loop {
+        let length = read(stream, &mut buffer).map_err(|error| account.broken(error))?;
+        if length == 0 {
+            return match account.unanswered() {
+                0 if account.run.is_stopping() => Ok(()),
+                1.. if account.run.is_stopping() && account.replies.messages == 0 => Err(account.lost()),
+                _ => Err(account.closed()),
+            };
+        }
+        account.accept(&buffer[..length])?;
+        if flow.timetable.is_none() && account.unanswered() == 0 {
+            flow.answered.store(account.replies.messages, Ordering::Release);
+            writer.unpark();
+        }
+    }
+}
+
+/// One read.
+#[inline]
+fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

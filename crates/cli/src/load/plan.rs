@@ -1,0 +1,107 @@
+//! What a run is to do. Free of contradictions once [`Plan::check`] has passed.
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use sward::EngineKind;
+use sward::time::Duration;
+
+/// The most bytes that are written in one piece in open loop, when several messages are due at once.
+const BURST_BYTES: usize = 64 * 1024;
+
+/// The most bytes that a connection writes before it reads. More could fill the buffers of both directions, and then
+/// neither side goes on; so from here on a connection has a reader beside its writer.
+const LOCKSTEP_BYTES: usize = 64 * 1024;
+
+/// The most memory that the texts may take.
+const BATCH_BYTES_MAX: usize = 1 << 28;
+
+/// What a run is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// `HOST:PORT` of the server.
+    pub(crate) address: String,
+    /// How many connections send.
+    pub(crate) connections: usize,
+    /// How many more stay silent.
+    pub(crate) idle: usize,
+    /// Bytes of a message.
+    pub(crate) size: usize,
+    /// Messages in a batch of the closed loop.
+    pub(crate) pipeline: usize,
+    /// When messages are sent.
+    pub(crate) pace: Pace,
+    /// Length of the measured window.
+    pub(crate) duration: Duration,
+    /// Between the last connection's start and the window.
+    pub(crate) warmup: Duration,
+    /// Between the first connection's start and the last one's.
+    pub(crate) ramp: Duration,
+    /// What replies are compared with.
+    pub(crate) verify: Verify,
+    /// The process whose CPU time is measured, with its descendants.
+    pub(crate) server: Option<u32>,
+    /// OS threads of the generator.
+    pub(crate) workers: usize,
+    /// The generator's engine; `None`: the default one.
+    pub(crate) engine: Option<EngineKind>,
+}
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// The next batch when the last one is answered.
+    Closed,
+    /// By the clock: so many messages a second, of all connections together.
+    Open(f64),
+}
+
+/// What replies are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verify {
+    /// What was sent, with ASCII letters in upper case
+    Upper,
+    /// What was sent
+    Echo,
+    /// Nothing: only their length counts
+    None,
+}
+
+impl Plan {
+    /// Whether it can be done at all.
+    ///
+    /// # Errors
+    /// It asks for too much.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.size.saturating_mul(self.pipeline) <= BATCH_BYTES_MAX,
+            "{} messages of {} bytes at once are too many: at most {} MiB, so lower --pipeline or --size",
+            self.pipeline,
+            self.size,
+            BATCH_BYTES_MAX >> 20
+        );
+        Ok(())
+    }
+
+    /// The most messages that are written in one piece.
+    pub(super) fn burst(&self) -> usize {
+        match self.pace {
+            Pace::Closed => self.pipeline,
+            Pace::Open(_) => (BURST_BYTES / self.size).max(1),
+        }
+    }
+
+    /// Whether a connection writes a batch, then reads its replies; otherwise it does both at once.
+    pub(super) fn is_lockstep(&self) -> bool {
+        self.pace == Pace::Closed && self.size * self.pipeline <= LOCKSTEP_BYTES
+    }
+
+    /// The time between two messages of one connection, in open loop.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        match self.pace {
+            Pace::Closed => None,
+            Pace::Open(rate) => Some(Duration::from_secs_f64((self.connections as f64 / rate).min(1e9))),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The result of a run. [`super`] lists its fields as JSON; as text it is for people.
+
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use sward::time::Duration;
+
+use super::failure::{FailureCount, Failures};
+use super::plan::{Pace, Plan, Verify};
+use super::recorder::Measured;
+use super::run::Ended;
+
+/// From here on the generator, and not the server, may be what limits the rate: its share of its workers' cores.
+const GENERATOR_BUSY: f64 = 0.95;
+
+/// Less than this share of the rate that was asked for is worth a word.
+const RATE_REACHED: f64 = 0.98;
+
+/// The widest bar of the histogram, in characters.
+const BAR: f64 = 40.0;
+
+/// What a run has found. Times are in the unit that their name ends in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) address: String,
+    pub(crate) connections: usize,
+    pub(crate) idle: usize,
+    pub(crate) size: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) verify: Verify,
+    pub(crate) workers: usize,
+    pub(crate) engine: String,
+    pub(crate) interrupted: bool,
+    pub(crate) seconds: f64,
+    pub(crate) messages: u64,
+    pub(crate) messages_per_second: f64,
+    pub(crate) bytes_per_second: f64,
+    pub(crate) latency_us: Option<Quantiles>,
+    pub(crate) sent_late_us: Option<Quantiles>,
+    pub(crate) histogram: Vec<Bucket>,
+    pub(crate) generator_cpu_us_per_message: Option<f64>,
+    pub(crate) generator_cpu_percent: f64,
+    pub(crate) server_cpu_us_per_message: Option<f64>,
+    pub(crate) server_cpu_percent: Option<f64>,
+    pub(crate) connection_messages: Spread,
+    pub(crate) unanswered: u64,
+    pub(crate) unanswered_oldest_us: f64,
+    pub(crate) idle_closed: usize,
+    pub(crate) errors: Vec<FailureCount>,
+}
+
+/// A distribution of times, in microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
+    pub(crate) mean: f64,
+}
+
+/// A step of the histogram: latencies above `from_us`, up to `to_us`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bucket {
+    pub(crate) from_us: f64,
+    pub(crate) to_us: f64,
+    pub(crate) messages: u64,
+}
+
+/// How evenly connections were served.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) min: u64,
+    pub(crate) median: u64,
+    pub(crate) max: u64,
+}
+
+/// What a run leaves to be reported.
+pub(super) struct Outcome {
+    pub(super) interrupted: bool,
+    pub(super) window: Duration,
+    pub(super) measured: Measured,
+    /// The generator's CPU time in the window.
+    pub(super) own: Duration,
+    /// The server's, if it was to be measured.
+    pub(super) server: Option<Duration>,
+    pub(super) ended: Ended,
+    pub(super) idle_closed: usize,
+    pub(super) failures: Failures,
+}
+
+impl Report {
+    /// To be called inside the runtime of the run.
+    pub(super) fn new(plan: &Plan, outcome: Outcome) -> Report {
+        let Outcome { measured: Measured { latency, lateness }, ended, .. } = outcome;
+        let (seconds, messages) = (outcome.window.as_secs_f64(), latency.len());
+        let per_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
+        let per_message =
+            |time: Duration| (messages > 0).then(|| rounded(time.as_secs_f64() * 1e6 / messages as f64));
+        let percent = |time: Duration| rounded(time.as_secs_f64() / seconds.max(1e-9) * 100.0);
+        Report {
+            address: plan.address.clone(),
+            connections: plan.connections,
+            idle: plan.idle,
+            size: plan.size,
+            pipeline: plan.pipeline,
+            rate: match plan.pace {
+                Pace::Closed => None,
+                Pace::Open(rate) => Some(rate),
+            },
+            verify: plan.verify,
+            workers: plan.workers,
+            engine: sward::engine_name().unwrap_or("none").to_owned(),
+            interrupted: outcome.interrupted,
+            seconds: rounded(seconds),
+            messages,
+            messages_per_second: rounded(per_second),
+            bytes_per_second: rounded(per_second * plan.size as f64),
+            latency_us: Quantiles::of(&latency),
+            sent_late_us: Quantiles::of(&lateness),
+            histogram: buckets(&latency),
+            generator_cpu_us_per_message: per_message(outcome.own),
+            generator_cpu_percent: percent(outcome.own),
+            server_cpu_us_per_message: outcome.server.and_then(per_message),
+            server_cpu_percent: outcome.server.map(percent),
+            connection_messages: Spread::of(ended.messages),
+            unanswered: ended.unanswered,
+            unanswered_oldest_us: rounded(ended.oldest.as_secs_f64() * 1e6),
+            idle_closed: outcome.idle_closed,
+            errors: outcome.failures.into_counts(),
+        }
+    }
+
+    /// Why the run cannot count as a success, if it cannot.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let failed: u64 = self.errors.iter().map(|error| error.count).sum();
+        match failed {
+            0 if self.messages == 0 && !self.interrupted => {
+                Some("no message was answered in the measured time".into())
+            }
+            0 => None,
+            _ => Some(format!("{failed} of {} connections failed", self.connections + self.idle)),
+        }
+    }
+
+    /// Words of caution about the numbers.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.interrupted {
+            notes.push("ended early by Ctrl-C".to_owned());
+        }
+        if let Some(rate) = self.rate
+            && self.messages_per_second < rate * RATE_REACHED
+        {
+            notes.push(format!(
+                "{}/s were asked for: server or generator did not keep up, and latencies contain the waiting",
+                Count(rate as u64)
+            ));
+        }
+        if self.rate.is_none() && self.generator_cpu_percent >= GENERATOR_BUSY * 100.0 * self.workers as f64 {
+            notes.push(
+                "the generator is at its limit, the server may do more: try --workers, or more --size"
+                    .to_owned(),
+            );
+        }
+        if self.unanswered > 0 {
+            notes.push(format!(
+                "{} messages were sent and never answered; the oldest had waited {}",
+                Count(self.unanswered),
+                Micros(self.unanswered_oldest_us)
+            ));
+        }
+        if self.idle_closed > 0 {
+            notes.push(format!(
+                "the server has closed {} of {} silent connections",
+                self.idle_closed, self.idle
+            ));
+        }
+        notes
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { address, connections, size, pipeline, workers, engine, .. } = self;
+        let pace = match self.rate {
+            None => format!("closed loop, {pipeline} at once"),
+            Some(rate) => format!("open loop, {}/s", Count(rate as u64)),
+        };
+        let idle = if self.idle > 0 { format!(" (and {} idle)", self.idle) } else { String::new() };
+        let verify = match self.verify {
+            Verify::Upper => "every byte checked (upper)",
+            Verify::Echo => "every byte checked (echo)",
+            Verify::None => "replies not checked",
+        };
+        writeln!(formatter, "sward load {address}: {connections} connections{idle}, {size} bytes, {pace}")?;
+        writeln!(formatter, "  {verify}; measured for {:.2} s; {engine}, workers: {workers}", self.seconds)?;
+        writeln!(formatter)?;
+        let (messages, rate) = (Count(self.messages), Count(self.messages_per_second as u64));
+        writeln!(
+            formatter,
+            "  messages    {messages}: {rate}/s, {}/s each way",
+            Bytes(self.bytes_per_second)
+        )?;
+        if let Some(latency) = &self.latency_us {
+            writeln!(formatter, "  latency     {latency}")?;
+        }
+        if let Some(late) = &self.sent_late_us {
+            writeln!(formatter, "  sent late   {late} (part of the latency)")?;
+        }
+        let Spread { min, median, max } = self.connection_messages;
+        let [min, median, max] = [min, median, max].map(Count);
+        writeln!(
+            formatter,
+            "  connection  {min} messages at least, {median} median, {max} at most, all phases"
+        )?;
+        if let Some(each) = self.generator_cpu_us_per_message {
+            writeln!(
+                formatter,
+                "  generator   {each:.2} µs CPU per message, {:.0} % of a core",
+                self.generator_cpu_percent
+            )?;
+        }
+        if let Some((each, percent)) = self.server_cpu_us_per_message.zip(self.server_cpu_percent) {
+            writeln!(formatter, "  server      {each:.2} µs CPU per message, {percent:.0} % of a core")?;
+        }
+        if self.errors.is_empty() {
+            writeln!(formatter, "  errors      none")?;
+        }
+        for FailureCount { kind, count, first } in &self.errors {
+            writeln!(formatter, "  errors      {count} × {kind}; the first: {first}")?;
+        }
+        for note in self.notes() {
+            writeln!(formatter, "  note        {note}")?;
+        }
+        self.draw_histogram(formatter)
+    }
+}
+
+impl Report {
+    fn draw_histogram(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(most) = self.histogram.iter().map(|bucket| bucket.messages).max() else { return Ok(()) };
+        writeln!(formatter, "\n  latency up to")?;
+        for Bucket { to_us, messages, .. } in &self.histogram {
+            let bar = "█".repeat((*messages as f64 / most as f64 * BAR).ceil() as usize);
+            let share = *messages as f64 / self.messages as f64 * 100.0;
+            writeln!(formatter, "  {:>10}  {share:>6.2} %  {bar}", Micros(*to_us).to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Quantiles {
+    /// Of a histogram in nanoseconds; `None` if it is empty.
+    fn of(histogram: &Histogram<u64>) -> Option<Quantiles> {
+        let at = |quantile| rounded(histogram.value_at_quantile(quantile) as f64 / 1e3);
+        (!histogram.is_empty()).then(|| Quantiles {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: at(1.0),
+            mean: rounded(histogram.mean() / 1e3),
+        })
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(Micros);
+        write!(formatter, "p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}")
+    }
+}
+
+impl Spread {
+    fn of(mut messages: Vec<u64>) -> Spread {
+        messages.sort_unstable();
+        match messages.as_slice() {
+            [] => Spread::default(),
+            [min, ..] => {
+                Spread { min: *min, median: messages[messages.len() / 2], max: messages[messages.len() - 1] }
+            }
+        }
+    }
+}
+
+/// A histogram in nanoseconds, in steps of 1, 2, 5, from the first that is not empty to the last.
+fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
+    let mut bounds = (3..).flat_map(|exponent| [1, 2, 5].map(|digit| digit * 10_u64.pow(exponent)));
+    let mut buckets: Vec<Bucket> = Vec::new();
+    let mut to = 0;
+    for step in histogram.iter_recorded() {
+        while step.value_iterated_to() > to {
+            let from = to;
+            to = bounds.next().expect("the longest time is below the largest bound");
+            buckets.push(Bucket { from_us: from as f64 / 1e3, to_us: to as f64 / 1e3, messages: 0 });
+        }
+        let bucket = buckets.last_mut().expect("pushed before the first value, which is above 0");
+        bucket.messages += step.count_at_value();
+    }
+    let empty = buckets.iter().take_while(|bucket| bucket.messages == 0).count();
+    buckets.split_off(empty)
+}
+
+/// What a message of JSON needs, and no more digits.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+/// A number with its thousands apart: `1,234,567`.
+pub(super) struct Count(pub(super) u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                formatter.write_str(",")?;
+            }
+            write!(formatter, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A time in microseconds, in the unit that suits it.
+pub(super) struct Micros(pub(super) f64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, unit) = match self.0 {
+            micros if micros < 1e3 => (micros, "µs"),
+            micros if micros < 1e6 => (micros / 1e3, "ms"),
+            micros => (micros / 1e6, "s"),
+        };
+        three_digits(formatter, value)?;
+        write!(formatter, " {unit}")
+    }
+}
+
+/// A number of bytes, in the unit that suits it.
+struct Bytes(f64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, unit) = match self.0 {
+            bytes if bytes < 1e3 => (bytes, "B"),
+            bytes if bytes < 1e6 => (bytes / 1e3, "kB"),
+            bytes if bytes < 1e9 => (bytes / 1e6, "MB"),
+            bytes => (bytes / 1e9, "GB"),
+        };
+        three_digits(formatter, value)?;
+        write!(formatter, " {unit}")
+    }
+}
+
+fn three_digits(formatter: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
+    let decimals = match value {
+        value if value < 9.995 && value != value.trunc() => 2,
+        value if value < 99.95 && value != value.trunc() => 1,
+        _ => 0,
+    };
+    write!(formatter, "{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(Count(1_234_567).to_string(), "1,234,567");
+        assert_eq!(Count(123).to_string(), "123");
+        assert_eq!(Micros(1.234).to_string(), "1.23 µs");
+        assert_eq!(Micros(198.4).to_string(), "198 µs");
+        assert_eq!(Micros(50_000.0).to_string(), "50 ms");
+        assert_eq!(Micros(2_340_000.0).to_string(), "2.34 s");
+        assert_eq!(Bytes(20_012_345.0).to_string(), "20.0 MB");
+    }
+
+    #[test]
+    fn buckets_hold_every_message_once() {
+        let mut measured = Measured::new();
+        for nanoseconds in [100, 900, 1_500, 40_000, 49_000, 700_000_000, u64::MAX] {
+            measured.latency.saturating_record(nanoseconds);
+        }
+        let buckets = buckets(&measured.latency);
+        assert_eq!(buckets.iter().map(|bucket| bucket.messages).sum::<u64>(), 7);
+        assert!(buckets.windows(2).all(|pair| pair[0].to_us == pair[1].from_us));
+        assert_eq!((buckets[0].to_us, buckets[0].messages), (1.0, 2));
+        let at_50_us = buckets.iter().find(|bucket| bucket.to_us == 50.0).unwrap();
+        assert_eq!(at_50_us.messages, 2);
+    }
+}

@@ -1,0 +1,43 @@
+//! What the parts cost that do no I/O, on one core.
+//!
+//! | cost | what it is |
+//! |---|---|
+//! | yield | two threads give way to each other |
+//! | spawn + join | a thousand threads that do nothing are started, then joined |
+//! | ping-pong | a round trip between two threads over two channels with room for one message |
+
+pub(crate) mod may;
+pub(crate) mod os_threads;
+pub(crate) mod sward;
+pub(crate) mod tokio;
+
+use std::time::Duration;
+
+use crate::contender::Contender;
+use crate::machine;
+use crate::table::median;
+
+/// The columns, as [`Costs`] has them.
+pub(crate) const COSTS: [&str; 3] = ["yield", "spawn + join", "ping-pong"];
+
+/// Nanoseconds per operation, in the order of [`COSTS`].
+pub(crate) type Costs = [f64; 3];
+
+/// Threads that are alive at once in spawn + join.
+const THREADS: u32 = 1000;
+
+/// The whole life of a micro-benchmark's process. Prints the median of five measurements.
+pub(crate) fn run(contender: &Contender) {
+    machine::pin(machine::SERVER_CORE).expect("the core is there");
+    if let Some(measure) = contender.micro {
+        let measured: Vec<Costs> = (0..5).map(|_| measure()).collect();
+        for (index, cost) in COSTS.iter().enumerate() {
+            println!("{cost}\t{:.2}", median(measured.iter().map(|costs| costs[index]).collect()));
+        }
+    }
+}
+
+/// Nanoseconds for each of `count`.
+fn each(elapsed: Duration, count: u32) -> f64 {
+    elapsed.as_nanos() as f64 / f64::from(count)
+}

@@ -1,0 +1,37 @@
+//! may with one worker: stackful coroutines over epoll.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, IntoRawFd};
+
+use may::net::{TcpListener, TcpStream};
+
+use super::BUFFER_BYTES;
+
+pub(crate) fn serve(listener: std::net::TcpListener) -> io::Result<()> {
+    may::config().set_workers(1);
+    listener.set_nonblocking(true)?;
+    // SAFETY: the descriptor is ours and nobody else has it.
+    let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+    let accept = move || -> io::Result<()> {
+        loop {
+            let (stream, _) = listener.accept()?;
+            // SAFETY: it uses no thread-local values, and its stack is not nearly as deep as may's.
+            unsafe { may::coroutine::spawn(move || upper(stream)) };
+        }
+    };
+    // SAFETY: as above.
+    unsafe { may::coroutine::spawn(accept) }.join().expect("the acceptor does not panic")
+}
+
+fn upper(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        buffer[..length].make_ascii_uppercase();
+        stream.write_all(&buffer[..length])?;
+    }
+}

@@ -1,0 +1,41 @@
+//! sward: plain blocking code.
+
+use std::io::{self, Read, Write};
+
+use sward::net::{TcpListener, TcpStream};
+use sward::{Builder, EngineKind, thread};
+
+use super::BUFFER_BYTES;
+
+pub(crate) fn serve_io_uring(listener: std::net::TcpListener) -> io::Result<()> {
+    serve(listener, EngineKind::IoUring)
+}
+
+pub(crate) fn serve_epoll(listener: std::net::TcpListener) -> io::Result<()> {
+    serve(listener, EngineKind::Epoll)
+}
+
+fn serve(listener: std::net::TcpListener, engine: EngineKind) -> io::Result<()> {
+    let accept = move || {
+        for stream in TcpListener::from(listener).incoming() {
+            let stream = stream?;
+            thread::spawn(move || upper(stream));
+        }
+        Ok(())
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { Builder::new().workers(1).engine(engine).run(accept)? }
+}
+
+fn upper(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        buffer[..length].make_ascii_uppercase();
+        stream.write_all(&buffer[..length])?;
+    }
+}
