@@ -1,5 +1,5 @@
-//! Channels with any number of senders and receivers: crossbeam-channel's API and meanings, and a thread that waits lets its
-//! worker run other green threads.
+//! Channels with any number of senders and receivers: crossbeam-channel's API and meanings, and a thread that
+//! waits lets its worker run other green threads.
 //!
 //! ```text
 //!   sender.rs  receiver.rs ──▶ exchange.rs    buffer and lines of waiters, under one lock
@@ -7,10 +7,10 @@
 //!   macros.rs ──▶ select.rs ──▶ all of them   the first of several operations
 //! ```
 //!
-//! Errors are crossbeam-channel's own, so code for the one handles those of the other. Differences: messages are handed to
-//! those who wait in order of arrival (crossbeam lets others overtake), and a thread can be
-//! [cancelled](crate::thread::JoinHandle::cancel) while it waits, which loses no message: either it has not sent or received, or the
-//! cancel is delivered at its next blocking call.
+//! Errors are crossbeam-channel's own, so code for the one handles those of the other. Differences: messages
+//! are handed to those who wait in order of arrival (crossbeam lets others overtake), and a thread can be
+//! [cancelled](crate::thread::JoinHandle::cancel) while it waits, which loses no message: either it has not
+//! sent or received, or the cancel is delivered at its next blocking call.
 //!
 //! ```
 //! use sward::{channel, thread};
@@ -48,7 +48,8 @@ pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
 
-/// A channel whose buffer holds `capacity` messages. With 0, a sender waits until a receiver takes the message from it.
+/// A channel whose buffer holds `capacity` messages. With 0, a sender waits until a receiver takes the
+/// message from it.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     channel(Some(capacity))
 }
@@ -82,8 +83,8 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     ticker(Some(when), None)
 }
 
-/// A channel that delivers a message when `duration` is over, and again when it is over after that was received. Messages do not
-/// pile up. It is never disconnected.
+/// A channel that delivers a message when `duration` is over, and again when it is over after that was
+/// received. Messages do not pile up. It is never disconnected.
 pub fn tick(duration: Duration) -> Receiver<Instant> {
     ticker(Instant::now().checked_add(duration), Some(duration))
 }

@@ -38,6 +38,7 @@ pub mod channel;
 pub mod coroutine;
 pub mod net;
 pub mod os;
+pub mod queue;
 mod runtime;
 pub mod sync;
 pub mod thread;

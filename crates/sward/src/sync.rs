@@ -1,5 +1,6 @@
-//! `std::sync`, green: the same names and meanings, and a thread that waits lets its worker run other green threads. Outside
-//! [`run`](crate::run) it blocks its OS thread. Everything here works between green threads of any worker and OS threads.
+//! `std::sync`, green: the same names and meanings, and a thread that waits lets its worker run other green
+//! threads. Outside [`run`](crate::run) it blocks its OS thread. Everything here works between green threads
+//! of any worker and OS threads.
 //!
 //! Beyond std there are [`Semaphore`], [`Event`], [`ReentrantMutex`], [`WaitGroup`] and [`Pool`].
 //!
@@ -10,8 +11,9 @@
 //!                                                           └─▶ wait_list.rs    under a short_lock.rs
 //! ```
 //!
-//! Everything that waits is a cancellation point: see [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel). A cancel takes a
-//! thread out of the line in an orderly manner, loses no wake-up, and poisons nothing.
+//! Everything that waits is a cancellation point: see
+//! [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel). A cancel takes a thread out of the line in an
+//! orderly manner, loses no wake-up, and poisons nothing.
 
 mod barrier;
 mod condvar;

@@ -1,12 +1,12 @@
-//! What stands behind the receivers that [`after`](super::after), [`at`](super::at) and [`tick`](super::tick) give: no
-//! channel, only a time at which the next message is due.
+//! What stands behind the receivers that [`after`](super::after), [`at`](super::at) and [`tick`](super::tick)
+//! give: no channel, only a time at which the next message is due.
 
 use std::time::{Duration, Instant};
 
 use crate::sync::short_lock::ShortLock;
 
-/// A source of messages that come with time. The type of the message is always `Instant`, which the compiler does not know in a
-/// `Receiver<T>`; hence a trait.
+/// A source of messages that come with time. The type of the message is always `Instant`, which the compiler
+/// does not know in a `Receiver<T>`; hence a trait.
 pub(super) trait Clock<T>: Send + Sync {
     /// When the next message is due; `None`: never again.
     fn due(&self) -> Option<Instant>;

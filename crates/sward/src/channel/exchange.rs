@@ -1,12 +1,13 @@
 //! The channel itself: a buffer, those who wait to receive, those who wait to send, under one lock.
 //!
 //! Protocol:
-//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty; while somebody waits to send,
-//!   there is no room. So who comes along cannot overtake those who wait.
-//! - Who waits in several channels at once (`select.rs`) has a [`Ticket`], and who wants to serve it claims the ticket first. If that
-//!   fails it has been served elsewhere, and is no longer in the line.
-//! - A select that is chosen to *send* brings its message only afterwards. Until then it has either a reserved place in the buffer
-//!   or, if there is no buffer, a receiver who was promised the message and waits for it.
+//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty; while somebody
+//!   waits to send, there is no room. So who comes along cannot overtake those who wait.
+//! - Who waits in several channels at once (`select.rs`) has a [`Ticket`], and who wants to serve it claims
+//!   the ticket first. If that fails it has been served elsewhere, and is no longer in the line.
+//! - A select that is chosen to *send* brings its message only afterwards. Until then it has either a
+//!   reserved place in the buffer or, if there is no buffer, a receiver who was promised the message and
+//!   waits for it.
 //!
 //! ```text
 //!   what a receiver gets:   Nothing ──▶ Message                what a sender leaves:   Message ──▶ Taken
@@ -384,7 +385,8 @@ impl<T> Exchange<T> {
         assert!(count.fetch_add(1, Ordering::Relaxed) < usize::MAX / 2, "too many handles to one channel");
     }
 
-    // ---- for select ---------------------------------------------------------------------------------------------
+    // ---- for select
+    // ---------------------------------------------------------------------------------------------
 
     /// Receives into an entry, if that needs no waiting.
     pub(super) fn select_recv(&self) -> Option<Token> {

@@ -1,5 +1,5 @@
-//! `select!` and `select_biased!`: a [`Select`](super::Select) whose operations stand in the program text. Each case is brought into
-//! one form, then all of them become one `if … else if …`.
+//! `select!` and `select_biased!`: a [`Select`](super::Select) whose operations stand in the program text.
+//! Each case is brought into one form, then all of them become one `if … else if …`.
 
 /// Waits for the first of several channel operations, and runs its case: crossbeam's `select!`.
 ///
@@ -18,9 +18,9 @@
 /// assert_eq!(doubled, 10);
 /// ```
 ///
-/// With `default => …` it does not wait, with `default(duration) => …` not longer than that. A channel without a partner is ready,
-/// with an error. Among several operations that can go on, one is chosen at random; [`select_biased!`](crate::channel::select_biased)
-/// takes the first.
+/// With `default => …` it does not wait, with `default(duration) => …` not longer than that. A channel
+/// without a partner is ready, with an error. Among several operations that can go on, one is chosen at
+/// random; [`select_biased!`](crate::channel::select_biased) takes the first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_select {
@@ -29,7 +29,8 @@ macro_rules! __channel_select {
     };
 }
 
-/// [`select!`](crate::channel::select), but among several operations that can go on the one that stands first is chosen.
+/// [`select!`](crate::channel::select), but among several operations that can go on the one that stands first
+/// is chosen.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_select_biased {
@@ -38,8 +39,8 @@ macro_rules! __channel_select_biased {
     };
 }
 
-/// Moves the cases, one by one, into the brackets, as `(kind Type handle index (channel) (message) (pattern) (body))`. Each step has
-/// its own `handle` and `index`.
+/// Moves the cases, one by one, into the brackets, as `(kind Type handle index (channel) (message) (pattern)
+/// (body))`. Each step has its own `handle` and `index`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_cases {

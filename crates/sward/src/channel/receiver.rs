@@ -14,8 +14,8 @@ use super::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::runtime::wait;
 use crate::sync::wait_list::Key;
 
-/// The receiving side of a channel. Clones share it, and each message goes to one of them; when the last is gone, the
-/// messages that wait are dropped and the senders are told.
+/// The receiving side of a channel. Clones share it, and each message goes to one of them; when the last is
+/// gone, the messages that wait are dropped and the senders are told.
 pub struct Receiver<T> {
     source: Source<T>,
 }
@@ -73,7 +73,8 @@ impl<T> Receiver<T> {
         self.recv_until(Instant::now().checked_add(timeout))
     }
 
-    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to wait.
+    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
@@ -134,7 +135,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if it has to wait.
+    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if
+    /// it has to wait.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { receiver: self }
     }

@@ -1,13 +1,13 @@
 //! Waiting for the first of several channel operations.
 //!
-//! Protocol of [`Select::select`]:
-//! 1. Try each operation. If one can go on, it is *started*, and what has been started is a [`Token`].
-//! 2. Otherwise enter the lines of all channels, with one [`Ticket`], and sleep. Whoever can serve one of them claims the ticket; the
-//!    first wins. (If a channel has changed since the first step, leave again and start over.)
-//! 3. Close the ticket, leave all lines. If it had been claimed, that operation has been started.
+//! Protocol of [`Select::select`]: 1. Try each operation. If one can go on, it is *started*, and what has
+//! been started is a [`Token`]. 2. Otherwise enter the lines of all channels, with one [`Ticket`], and sleep.
+//! Whoever can serve one of them claims the ticket; the first wins. (If a channel has changed since the first
+//! step, leave again and start over.) 3. Close the ticket, leave all lines. If it had been claimed, that
+//! operation has been started.
 //!
-//! A started operation is *finished* by [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv). Once claimed, a select goes
-//! through with it: a cancel or a deadline that comes later has come too late.
+//! A started operation is *finished* by [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv).
+//! Once claimed, a select goes through with it: a cancel or a deadline that comes later has come too late.
 
 use std::cell::Cell;
 use std::fmt;
@@ -109,8 +109,8 @@ pub(super) trait SelectHandle {
     fn unwatch(&self, key: Key);
 }
 
-/// Waits for the first of several channel operations: crossbeam's `Select`. For a set of operations that is known when the
-/// program is written, [`select!`](super::select) is easier.
+/// Waits for the first of several channel operations: crossbeam's `Select`. For a set of operations that is
+/// known when the program is written, [`select!`](super::select) is easier.
 ///
 /// ```
 /// use sward::channel::{Select, unbounded};
@@ -206,13 +206,14 @@ impl<'a> Select<'a> {
         self.run(Patience::None).ok_or(TrySelectError)
     }
 
-    /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none. A cancellation point if it
-    /// has to wait.
+    /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none. A
+    /// cancellation point if it has to wait.
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.run(Patience::Endless).expect("endless patience ends with an operation")
     }
 
-    /// As [`select`](Select::select), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// As [`select`](Select::select), but waits for at most `timeout`. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// If the time was over.
@@ -220,7 +221,8 @@ impl<'a> Select<'a> {
         self.run(Patience::of(timeout)).ok_or(SelectTimeoutError)
     }
 
-    /// As [`select`](Select::select), but waits until `deadline` at most. A cancellation point if it has to wait.
+    /// As [`select`](Select::select), but waits until `deadline` at most. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// If the time was over.
@@ -239,8 +241,8 @@ impl<'a> Select<'a> {
         self.wait_ready(Patience::None).ok_or(TryReadyError)
     }
 
-    /// Waits until one of the operations can go on, probably, and gives its index, without starting it. A cancellation point if it
-    /// has to wait.
+    /// Waits until one of the operations can go on, probably, and gives its index, without starting it. A
+    /// cancellation point if it has to wait.
     pub fn ready(&mut self) -> usize {
         self.wait_ready(Patience::Endless).expect("endless patience ends with an operation")
     }
@@ -253,7 +255,8 @@ impl<'a> Select<'a> {
         self.wait_ready(Patience::of(timeout)).ok_or(ReadyTimeoutError)
     }
 
-    /// As [`ready`](Select::ready), but waits until `deadline` at most. A cancellation point if it has to wait.
+    /// As [`ready`](Select::ready), but waits until `deadline` at most. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// If the time was over.
@@ -385,8 +388,9 @@ impl fmt::Debug for Select<'_> {
     }
 }
 
-/// An operation that a [`Select`] has started, and that the caller must finish with [`send`](SelectedOperation::send) or
-/// [`recv`](SelectedOperation::recv), on the channel end that it was added with.
+/// An operation that a [`Select`] has started, and that the caller must finish with
+/// [`send`](SelectedOperation::send) or [`recv`](SelectedOperation::recv), on the channel end that it was
+/// added with.
 ///
 /// # Panics
 /// Dropping it unfinished panics.

@@ -33,8 +33,8 @@ impl<T> Sender<T> {
         self.exchange.try_send(message)
     }
 
-    /// Sends; waits until there is room, or (capacity 0) until a receiver takes the message. A cancellation point if it has to
-    /// wait: then the message is dropped and not received.
+    /// Sends; waits until there is room, or (capacity 0) until a receiver takes the message. A cancellation
+    /// point if it has to wait: then the message is dropped and not received.
     ///
     /// # Errors
     /// The message, if there is no receiver any more.

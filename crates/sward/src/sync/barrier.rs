@@ -21,8 +21,8 @@ impl Barrier {
         Barrier { parties: n, waiting: ShortLock::new(WaitList::new()) }
     }
 
-    /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used again. A
-    /// cancellation point.
+    /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used
+    /// again. A cancellation point.
     pub fn wait(&self) -> BarrierWaitResult {
         let mut waiting = self.waiting.lock();
         if waiting.len() + 1 >= self.parties {

@@ -1,7 +1,8 @@
 //! `std::sync::Condvar`, green.
 //!
-//! A waiter enters the lot before it unlocks the mutex, so whoever changes the condition under the mutex finds it there. A
-//! notification reaches exactly the first waiters; a cancel that comes between being notified and holding the mutex again passes it on.
+//! A waiter enters the lot before it unlocks the mutex, so whoever changes the condition under the mutex
+//! finds it there. A notification reaches exactly the first waiters; a cancel that comes between being
+//! notified and holding the mutex again passes it on.
 
 use std::fmt;
 use std::sync::LockResult;

@@ -10,7 +10,8 @@ use crate::runtime::wait;
 
 /// A value that is made when it is first used: [`std::sync::LazyLock`].
 ///
-/// The closure that makes it can run only once, so a [cancel](crate::thread::JoinHandle::cancel) waits until it has.
+/// The closure that makes it can run only once, so a [cancel](crate::thread::JoinHandle::cancel) waits until
+/// it has.
 ///
 /// ```
 /// use sward::sync::LazyLock;
@@ -19,11 +20,13 @@ use crate::runtime::wait;
 /// ```
 pub struct LazyLock<T, F = fn() -> T> {
     value: OnceLock<T>,
-    /// Taken by the one initialization that `value` lets run at a time; empty although there is no value: it panicked.
+    /// Taken by the one initialization that `value` lets run at a time; empty although there is no value: it
+    /// panicked.
     make: Cell<Option<F>>,
 }
 
-// SAFETY: `make` is touched only within the one initialization that `OnceLock` lets run, wherever that is (`F: Send`).
+// SAFETY: `make` is touched only within the one initialization that `OnceLock` lets run, wherever that is
+// (`F: Send`).
 unsafe impl<T: Sync + Send, F: Send> Sync for LazyLock<T, F> {}
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
 impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T, F> {}
@@ -34,7 +37,8 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         LazyLock { value: OnceLock::new(), make: Cell::new(Some(f)) }
     }
 
-    /// The value, made now if need be. Waits if another thread is making it, and is a cancellation point then.
+    /// The value, made now if need be. Waits if another thread is making it, and is a cancellation point
+    /// then.
     ///
     /// # Panics
     /// If making it panics, or has panicked.

@@ -1,12 +1,13 @@
-//! Where the waiters of small locks stand: a table that is shared by all of them and looked up by the lock's address, so that a
-//! lock itself is one word.
+//! Where the waiters of small locks stand: a table that is shared by all of them and looked up by the lock's
+//! address, so that a lock itself is one word.
 //!
 //! Protocol:
-//! - [`wait`] looks at the word once more, under the lock of the address's bucket, and enters the thread only if it still has to wait.
-//! - Who lets go changes the word and chooses a waiter inside one [`visit`], so under the same lock. A waiter either
-//!   sees the change or is seen.
-//! - No more than a hint is given: the chosen one tries again, and comes back with [`Place::First`] if somebody was quicker.
-//!   See `wait_list.rs` for what happens when it is cancelled at that moment.
+//! - [`wait`] looks at the word once more, under the lock of the address's bucket, and enters the thread only
+//!   if it still has to wait.
+//! - Who lets go changes the word and chooses a waiter inside one [`visit`], so under the same lock. A waiter
+//!   either sees the change or is seen.
+//! - No more than a hint is given: the chosen one tries again, and comes back with [`Place::First`] if
+//!   somebody was quicker. See `wait_list.rs` for what happens when it is cancelled at that moment.
 
 use std::time::Instant;
 
@@ -49,9 +50,11 @@ pub(super) enum Waited {
     TimedOut,
 }
 
-/// Blocks the calling thread until it is chosen in a [`visit`] of the same address, or until the deadline. A cancellation point.
+/// Blocks the calling thread until it is chosen in a [`visit`] of the same address, or until the deadline. A
+/// cancellation point.
 ///
-/// `must_wait` is asked under the bucket's lock; `before_sleep` runs after it, when the thread can be chosen already.
+/// `must_wait` is asked under the bucket's lock; `before_sleep` runs after it, when the thread can be chosen
+/// already.
 pub(super) fn wait(
     address: usize,
     kind: u32,

@@ -1,4 +1,5 @@
-//! `std::sync::mpsc`, green: [`channel`](crate::channel)'s channels with std's names and errors, and one receiver.
+//! `std::sync::mpsc`, green: [`channel`](crate::channel)'s channels with std's names and errors, and one
+//! receiver.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,8 +19,8 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender(sender), Receiver::new(receiver))
 }
 
-/// A channel that holds up to `bound` messages, and whose sender waits if there are so many. With 0, it waits until the receiver takes
-/// the message.
+/// A channel that holds up to `bound` messages, and whose sender waits if there are so many. With 0, it waits
+/// until the receiver takes the message.
 pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
     let (sender, receiver) = mpmc::bounded(bound);
     (SyncSender(sender), Receiver::new(receiver))
@@ -54,7 +55,8 @@ impl<T> fmt::Debug for Sender<T> {
 pub struct SyncSender<T>(mpmc::Sender<T>);
 
 impl<T> SyncSender<T> {
-    /// Sends; waits until there is room. A cancellation point if it has to wait: then the message is dropped and not received.
+    /// Sends; waits until there is room. A cancellation point if it has to wait: then the message is dropped
+    /// and not received.
     ///
     /// # Errors
     /// The message, if the receiver is gone, or goes while the sender waits.
@@ -125,7 +127,8 @@ impl<T> Receiver<T> {
         self.receiver.recv_timeout(timeout).map_err(timeout_error)
     }
 
-    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to wait.
+    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
@@ -133,7 +136,8 @@ impl<T> Receiver<T> {
         self.receiver.recv_deadline(deadline).map_err(timeout_error)
     }
 
-    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if it has to wait.
+    /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if
+    /// it has to wait.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { receiver: self }
     }

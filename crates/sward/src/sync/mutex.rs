@@ -10,10 +10,12 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use super::poison::{Entered, Poison};
 use super::raw_mutex::RawMutex;
 
-/// Protects data that threads share: [`std::sync::Mutex`]. Who waits for it lets its worker run other green threads.
+/// Protects data that threads share: [`std::sync::Mutex`]. Who waits for it lets its worker run other green
+/// threads.
 ///
 /// Works between green threads of any worker and OS threads. A panic while it is held poisons it; a
-/// [cancel](crate::thread::JoinHandle::cancel) does not. Not fair in the short run; but who has once been woken in vain is next.
+/// [cancel](crate::thread::JoinHandle::cancel) does not. Not fair in the short run; but who has once been
+/// woken in vain is next.
 ///
 /// ```
 /// use sward::sync::{Arc, Mutex};
@@ -37,8 +39,8 @@ pub struct Mutex<T: ?Sized> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the data go wherever the mutex goes, and threads share them by turns only: `&mut` access from several threads, one
-// after the other, is what `T: Send` allows.
+// SAFETY: the data go wherever the mutex goes, and threads share them by turns only: `&mut` access from
+// several threads, one after the other, is what `T: Send` allows.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
@@ -65,7 +67,8 @@ impl<T> Mutex<T> {
 impl<T: ?Sized> Mutex<T> {
     /// Waits until the mutex is free and takes it. A cancellation point if it has to wait.
     ///
-    /// A thread that locks a mutex which it holds already waits for ever: see [`ReentrantMutex`](super::ReentrantMutex).
+    /// A thread that locks a mutex which it holds already waits for ever: see
+    /// [`ReentrantMutex`](super::ReentrantMutex).
     ///
     /// # Errors
     /// The guard in a [`PoisonError`], if a thread panicked while it held the lock.

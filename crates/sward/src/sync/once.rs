@@ -7,7 +7,8 @@
 //!        └─ is cancelled ─┘   └─ panics ─▶ POISONED ── call_once_force ─▶ RUNNING
 //! ```
 //!
-//! The end of each run, which happens once or twice in the life of a program, looks for waiters in the lot. So no bit says that there are any.
+//! The end of each run, which happens once or twice in the life of a program, looks for waiters in the lot.
+//! So no bit says that there are any.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -24,7 +25,8 @@ const COMPLETE: u32 = 3;
 
 /// Runs something once: [`std::sync::Once`].
 ///
-/// An initialization that is [cancelled](crate::thread::JoinHandle::cancel) has not happened: the next caller runs its own.
+/// An initialization that is [cancelled](crate::thread::JoinHandle::cancel) has not happened: the next caller
+/// runs its own.
 pub struct Once {
     state: AtomicU32,
 }
@@ -56,8 +58,8 @@ impl Once {
         Once { state: AtomicU32::new(COMPLETE) }
     }
 
-    /// Runs `f` if nothing has run yet; returns when an initialization is complete, whoever ran it. A cancellation point if
-    /// it waits for another's.
+    /// Runs `f` if nothing has run yet; returns when an initialization is complete, whoever ran it. A
+    /// cancellation point if it waits for another's.
     ///
     /// # Panics
     /// If an earlier initialization has panicked.
@@ -71,8 +73,8 @@ impl Once {
         }
     }
 
-    /// As [`call_once`](Once::call_once), but runs `f` also if an earlier initialization has panicked. A cancellation point if it
-    /// waits for another's.
+    /// As [`call_once`](Once::call_once), but runs `f` also if an earlier initialization has panicked. A
+    /// cancellation point if it waits for another's.
     #[inline]
     pub fn call_once_force<F>(&self, f: F)
     where

@@ -14,8 +14,8 @@ pub struct OnceLock<T> {
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: one thread writes, by `Once`, and others read `&T` afterwards (`T: Sync`); the value may have been made on another
-// thread than that which takes or drops it (`T: Send`).
+// SAFETY: one thread writes, by `Once`, and others read `&T` afterwards (`T: Sync`); the value may have been
+// made on another thread than that which takes or drops it (`T: Send`).
 unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
 impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
@@ -63,7 +63,8 @@ impl<T> OnceLock<T> {
         value.map_or(Ok(()), Err)
     }
 
-    /// The value; `f` makes it if there is none. Waits if another thread is making it, and is a cancellation point then.
+    /// The value; `f` makes it if there is none. Waits if another thread is making it, and is a cancellation
+    /// point then.
     ///
     /// If `f` panics or is cancelled, there is no value yet, and the next caller's `f` runs.
     #[inline]
@@ -88,7 +89,8 @@ impl<T> OnceLock<T> {
             return None;
         }
         self.once = Once::new();
-        // SAFETY: it was complete, so the value is initialized; it is not any more, so this is its only reader.
+        // SAFETY: it was complete, so the value is initialized; it is not any more, so this is its only
+        // reader.
         Some(unsafe { self.value.get_mut().assume_init_read() })
     }
 

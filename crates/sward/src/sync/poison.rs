@@ -1,5 +1,5 @@
-//! The mark that a panic has left on what a lock protects. As in std, but a cancel leaves none: its unwinding is an orderly
-//! end.
+//! The mark that a panic has left on what a lock protects. As in std, but a cancel leaves none: its unwinding
+//! is an orderly end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError};

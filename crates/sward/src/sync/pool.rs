@@ -51,7 +51,8 @@ impl<T, E> Pool<T, E> {
         }
     }
 
-    /// Borrows a thing; makes one if none is idle; waits, in order of arrival, while the limit is reached. A cancellation point.
+    /// Borrows a thing; makes one if none is idle; waits, in order of arrival, while the limit is reached. A
+    /// cancellation point.
     ///
     /// # Errors
     /// The factory's.

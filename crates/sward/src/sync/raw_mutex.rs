@@ -1,4 +1,5 @@
-//! The lock inside [`Mutex`](super::Mutex) and [`ReentrantMutex`](super::ReentrantMutex): one word, without data and poison.
+//! The lock inside [`Mutex`](super::Mutex) and [`ReentrantMutex`](super::ReentrantMutex): one word, without
+//! data and poison.
 //!
 //! ```text
 //!   FREE        nobody holds it, and who waits has somebody awake to wake it
@@ -13,12 +14,12 @@
 //!     ├──── nobody waits, or the first has not lost yet ───┴─ the first has ─▶ RESERVED
 //! ```
 //!
-//! Barging is allowed, since it keeps the lock busy: who comes along may take a lock whose next owner has yet to wake up. Alone it would
-//! starve others (with cooperative threads even reliably: a thread that holds the lock whenever it suspends would always be
-//! quicker), so a waiter that has lost once gets the lock reserved.
+//! Barging is allowed, since it keeps the lock busy: who comes along may take a lock whose next owner has yet
+//! to wake up. Alone it would starve others (with cooperative threads even reliably: a thread that holds the
+//! lock whenever it suspends would always be quicker), so a waiter that has lost once gets the lock reserved.
 //!
-//! It is *reserved* and not *handed over*: who must not suspend because it unwinds may take it all the same. So a lock that is
-//! never held across a blocking call is never found in the hands of a suspended thread.
+//! It is *reserved* and not *handed over*: who must not suspend because it unwinds may take it all the same.
+//! So a lock that is never held across a blocking call is never found in the hands of a suspended thread.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -10,8 +10,9 @@
 //!   RESERVED   free, but only for those who waited, were chosen and found that others had been quicker
 //! ```
 //!
-//! Waiters stand in order of arrival. A turn is the first writer, or all readers up to the next writer. While one waits,
-//! newcomers do not join readers who hold the lock, so neither side starves. For barging and `RESERVED` see `raw_mutex.rs`.
+//! Waiters stand in order of arrival. A turn is the first writer, or all readers up to the next writer. While
+//! one waits, newcomers do not join readers who hold the lock, so neither side starves. For barging and
+//! `RESERVED` see `raw_mutex.rs`.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -172,7 +173,8 @@ impl RawRwLock {
     fn give_turns(&self) {
         lot::visit(self.address(), |waiters| {
             let mut state = self.state.load(Relaxed);
-            // Somebody who waits has `QUEUED` set; it is not set anew while we look, but who barges in changes the rest.
+            // Somebody who waits has `QUEUED` set; it is not set anew while we look, but who barges in
+            // changes the rest.
             loop {
                 let turn = Turn::of(waiters, state);
                 let given = turn.state(state);

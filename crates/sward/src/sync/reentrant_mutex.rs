@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::raw_mutex::RawMutex;
 use crate::thread;
 
-/// A mutex that the thread which holds it may lock any number of times more. The holder is a thread in the sense of
-/// [`sward::thread`](crate::thread): a green one, where it is green, and not the OS thread that it runs on.
+/// A mutex that the thread which holds it may lock any number of times more. The holder is a thread in the
+/// sense of [`sward::thread`](crate::thread): a green one, where it is green, and not the OS thread that it
+/// runs on.
 ///
-/// A guard gives shared access only, since there may be several; put a `Cell` or `RefCell` inside. It is not poisoned.
+/// A guard gives shared access only, since there may be several; put a `Cell` or `RefCell` inside. It is not
+/// poisoned.
 ///
 /// ```
 /// use std::cell::Cell;

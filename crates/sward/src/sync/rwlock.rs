@@ -12,9 +12,9 @@ use super::raw_rwlock::RawRwLock;
 
 /// Protects data that many threads may read at once, or one change: [`std::sync::RwLock`].
 ///
-/// Threads get their turns in order of arrival, readers together; neither side starves the other. As with std's, a thread that
-/// reads already and reads again may wait for ever if a writer has come between. A panic of a writer poisons it, a
-/// [cancel](crate::thread::JoinHandle::cancel) does not.
+/// Threads get their turns in order of arrival, readers together; neither side starves the other. As with
+/// std's, a thread that reads already and reads again may wait for ever if a writer has come between. A panic
+/// of a writer poisons it, a [cancel](crate::thread::JoinHandle::cancel) does not.
 ///
 /// ```
 /// let lock = sward::sync::RwLock::new(5);
@@ -78,7 +78,8 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.try_read() { Ok(self.read_guard()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Waits until nobody reads or writes and takes the lock for writing. A cancellation point if it has to wait.
+    /// Waits until nobody reads or writes and takes the lock for writing. A cancellation point if it has to
+    /// wait.
     ///
     /// # Errors
     /// The guard in a [`PoisonError`], if a thread panicked while it held the lock for writing.

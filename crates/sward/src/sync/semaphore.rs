@@ -1,7 +1,7 @@
 //! A counting semaphore, first come, first served.
 //!
-//! Permits go to the waiters in order of arrival, directly, by whoever adds them. So a thread that wants many is not starved by
-//! those who want few.
+//! Permits go to the waiters in order of arrival, directly, by whoever adds them. So a thread that wants many
+//! is not starved by those who want few.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -65,7 +65,8 @@ impl Semaphore {
         Semaphore::with_bound(permits, usize::MAX)
     }
 
-    /// A semaphore that never has more than the permits it starts with: giving back more than was taken is refused.
+    /// A semaphore that never has more than the permits it starts with: giving back more than was taken is
+    /// refused.
     pub const fn bounded(permits: usize) -> Semaphore {
         Semaphore::with_bound(permits, permits)
     }
@@ -79,14 +80,14 @@ impl Semaphore {
         self.state.lock().permits
     }
 
-    /// Waits until `count` permits are there and it is the thread's turn, and takes them. A cancellation point if it has to
-    /// wait.
+    /// Waits until `count` permits are there and it is the thread's turn, and takes them. A cancellation
+    /// point if it has to wait.
     pub fn acquire(&self, count: usize) -> Permit<'_> {
         self.acquire_until(count, None).expect("without a deadline the wait ends when the permits are there")
     }
 
-    /// As [`acquire`](Semaphore::acquire), for at most `duration`. `None`: the time was over. A cancellation point if it has to
-    /// wait.
+    /// As [`acquire`](Semaphore::acquire), for at most `duration`. `None`: the time was over. A cancellation
+    /// point if it has to wait.
     pub fn acquire_timeout(&self, count: usize, duration: Duration) -> Option<Permit<'_>> {
         self.acquire_until(count, Instant::now().checked_add(duration))
     }
@@ -157,7 +158,8 @@ impl Permit<'_> {
 }
 
 impl Drop for Permit<'_> {
-    /// Permits that [`Semaphore::add_permits`] has put back already, although nobody forgot them, are not added again.
+    /// Permits that [`Semaphore::add_permits`] has put back already, although nobody forgot them, are not
+    /// added again.
     fn drop(&mut self) {
         let _refused = self.semaphore.add_permits(self.count);
     }

@@ -1,8 +1,9 @@
 //! The lock around what this library shares inside: lists of waiters, buffers, counts.
 //!
-//! Protocol: what is done under it takes a bounded time and never suspends a green thread, runs no user code that could
-//! (so messages are dropped outside), and unparks nobody. So the lock may hold up an OS thread, is never found held by a green thread
-//! that is suspended, and may be taken by destructors while they unwind. A panic under it does not poison it.
+//! Protocol: what is done under it takes a bounded time and never suspends a green thread, runs no user code
+//! that could (so messages are dropped outside), and unparks nobody. So the lock may hold up an OS thread, is
+//! never found held by a green thread that is suspended, and may be taken by destructors while they unwind. A
+//! panic under it does not poison it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

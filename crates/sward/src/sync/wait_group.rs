@@ -39,7 +39,8 @@ impl WaitGroup {
         self.leave().is_empty.wait();
     }
 
-    /// As [`wait`](WaitGroup::wait), for at most `duration`; says whether all have left. A cancellation point.
+    /// As [`wait`](WaitGroup::wait), for at most `duration`; says whether all have left. A cancellation
+    /// point.
     pub fn wait_timeout(self, duration: Duration) -> bool {
         self.leave().is_empty.wait_timeout(duration)
     }

@@ -1,13 +1,14 @@
 //! Who waits, in which order, and what for: the list that stands behind every lock, channel and queue.
 //!
-//! Protocol, all of it under the [`ShortLock`] that guards the list:
-//! 1. The waiter enters itself ([`WaitList::push_back`]) and sleeps ([`sleep`]).
-//! 2. Who makes its wish come true takes it out of the order ([`WaitList::choose`]), and unparks it after unlocking. The entry
-//!    itself stays: it carries the outcome.
-//! 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is good until its owner gives it up.
+//! Protocol, all of it under the [`ShortLock`] that guards the list: 1. The waiter enters itself
+//! ([`WaitList::push_back`]) and sleeps ([`sleep`]). 2. Who makes its wish come true takes it out of the
+//! order ([`WaitList::choose`]), and unparks it after unlocking. The entry itself stays: it carries the
+//! outcome. 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is good until
+//! its owner gives it up.
 //!
-//! A wake-up cannot be lost: a waiter that is cancelled or whose time is over looks, under the same lock, whether it
-//! has been chosen meanwhile. If so, that counts, and the cancel is delivered at its next blocking call.
+//! A wake-up cannot be lost: a waiter that is cancelled or whose time is over looks, under the same lock,
+//! whether it has been chosen meanwhile. If so, that counts, and the cancel is delivered at its next blocking
+//! call.
 //!
 //! ```text
 //!            push_back            choose                remove
@@ -285,9 +286,10 @@ pub(crate) enum End {
     Cancelled,
 }
 
-/// Blocks the calling thread, whose entry `key` stands in a list inside `lock`, until it has been chosen and `is_done` says that
-/// the outcome is there, or the deadline, or a cancel, which it leaves to the caller. Who has been chosen does not leave before
-/// the outcome. Returns with the lock held; the caller removes the entry.
+/// Blocks the calling thread, whose entry `key` stands in a list inside `lock`, until it has been chosen and
+/// `is_done` says that the outcome is there, or the deadline, or a cancel, which it leaves to the caller. Who
+/// has been chosen does not leave before the outcome. Returns with the lock held; the caller removes the
+/// entry.
 pub(crate) fn sleep<S, I>(
     lock: &ShortLock<S>,
     list: impl Fn(&mut S) -> &mut WaitList<I>,
@@ -317,10 +319,11 @@ pub(crate) fn sleep<S, I>(
     }
 }
 
-/// The common case of [`sleep`]: the wish is to be chosen. True if that has happened, false if the time was over first.
+/// The common case of [`sleep`]: the wish is to be chosen. True if that has happened, false if the time was
+/// over first.
 ///
-/// `withdrawn` is called, under the lock, when the entry has been removed although it was not chosen: the time was over, or
-/// the thread is about to be unwound by a cancel. What it returns is unparked.
+/// `withdrawn` is called, under the lock, when the entry has been removed although it was not chosen: the
+/// time was over, or the thread is about to be unwound by a cancel. What it returns is unparked.
 pub(crate) fn sleep_until_chosen<S, I>(
     lock: &ShortLock<S>,
     list: impl Fn(&mut S) -> &mut WaitList<I>,

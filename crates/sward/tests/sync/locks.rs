@@ -1,5 +1,5 @@
-//! `sward::sync`'s locks as std documents its own: on green threads of one worker, of two, mixed with OS threads, and outside a
-//! runtime.
+//! `sward::sync`'s locks as std documents its own: on green threads of one worker, of two, mixed with OS
+//! threads, and outside a runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

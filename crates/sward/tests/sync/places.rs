@@ -25,7 +25,8 @@ pub(crate) struct Mixed {
     native: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// Starts `count` threads that call `body` with their number: OS threads and, inside a runtime, green threads by turns.
+/// Starts `count` threads that call `body` with their number: OS threads and, inside a runtime, green threads
+/// by turns.
 pub(crate) fn spawn_mixed(count: usize, body: impl Fn(usize) + Send + Sync + 'static) -> Mixed {
     let body = Arc::new(body);
     let mut mixed = Mixed { ours: Vec::new(), native: Vec::new() };

@@ -1,0 +1,19 @@
+//! Tests of everything by which threads wait for each other: `sync`, `channel`, `queue`. Each runs in all the places where
+//! these may be used: see `sync/places.rs`.
+
+#[path = "sync/beyond_std.rs"]
+mod beyond_std;
+#[path = "sync/channels.rs"]
+mod channels;
+#[path = "sync/locks.rs"]
+mod locks;
+#[path = "sync/mpsc.rs"]
+mod mpsc;
+#[path = "sync/places.rs"]
+mod places;
+#[path = "sync/queues.rs"]
+mod queues;
+#[path = "sync/rain.rs"]
+mod rain;
+#[path = "sync/selects.rs"]
+mod selects;
