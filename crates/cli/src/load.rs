@@ -51,7 +51,7 @@ mod descriptors;
 mod failure;
 mod options;
 mod plan;
-mod processor;
+pub(crate) mod processor;
 mod progress;
 mod recorder;
 mod report;
@@ -66,6 +66,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::output;
 
+pub(crate) use descriptors::reserve as reserve_descriptors;
 pub(crate) use options::Load;
 pub(crate) use plan::{Pace, Plan, Verify};
 pub(crate) use progress::Progress;
@@ -86,7 +87,7 @@ impl Load {
 }
 
 /// A flag that the first Ctrl-C raises. The second one ends the process.
-fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the shutdown looks at the flag before the same signal raises it.

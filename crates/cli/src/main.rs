@@ -1,8 +1,9 @@
 //! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
 
-// Allowed where a program enters green threads: in `serve`, in `connect` and in `load`.
+// Allowed where a program enters green threads: in `serve`, in `connect`, in `load` and in the steps of `compare`.
 #![deny(unsafe_code)]
 
+mod compare;
 mod connect;
 mod duration;
 mod engines;
@@ -28,6 +29,9 @@ enum Command {
     Connect(connect::Connect),
     Engines(engines::Engines),
     Load(Box<load::Load>),
+    Compare(Box<compare::Compare>),
+    #[command(hide = true)]
+    CompareStep(compare::Step),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
         Command::Connect(command) => command.run(),
         Command::Engines(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Compare(command) => command.run(),
+        Command::CompareStep(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

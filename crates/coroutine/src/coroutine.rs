@@ -14,7 +14,7 @@ use std::process;
 
 use corosensei::Yielder;
 
-use crate::stack::Stack;
+use crate::stack::{Lent, Stack};
 
 /// A `main` larger than this, in bytes, or aligned to more, goes to the heap: on the stack it would take the
 /// first page, or all.
@@ -151,6 +151,12 @@ impl fmt::Debug for Suspender {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Suspender")
     }
+}
+
+/// Runs `f` on `stack` instead of the caller's, and returns what it returns. A panic goes through. For what needs more stack than
+/// the caller can be expected to have.
+pub fn on_stack<R>(stack: &mut Stack, f: impl FnOnce() -> R) -> R {
+    corosensei::on_stack(Lent(stack), f)
 }
 
 /// Lies in the lowest frame of a coroutine while `main` runs.

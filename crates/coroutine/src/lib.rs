@@ -43,9 +43,10 @@ mod pool;
 mod slab;
 mod stack;
 
-pub use coroutine::{Coroutine, Suspender};
+pub use coroutine::{Coroutine, Suspender, on_stack};
 #[doc(hidden)]
 pub use guard::Guards;
 pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
 pub use pool::{StackPool, StackStatistics};
+pub use slab::StackMemory;
 pub use stack::Stack;

@@ -154,17 +154,51 @@ impl Slab {
 
 /// The live slab in whose guard pages `address` lies. Safe to call in a signal handler.
 pub(crate) fn guarded_by(address: usize) -> Option<&'static Slab> {
-    let mut slab = NEWEST.load(Ordering::Acquire).cast_const();
+    slabs().find(|slab| {
+        let offset = address.wrapping_sub(slab.start);
+        let inside = offset < slab.bytes() && slab.live.load(Ordering::Acquire);
+        inside && offset % slab.slot_bytes < page_bytes()
+    })
+}
+
+/// Every slab, the newest first, the dead ones, too. Safe to call in a signal handler.
+fn slabs() -> impl Iterator<Item = &'static Slab> {
     // SAFETY: published slabs are complete (Release in `publish`) and are never freed; null ends the list.
-    while let Some(candidate) = unsafe { slab.as_ref() } {
-        let offset = address.wrapping_sub(candidate.start);
-        let inside = offset < candidate.bytes() && candidate.live.load(Ordering::Acquire);
-        if inside && offset % candidate.slot_bytes < page_bytes() {
-            return Some(candidate);
+    let next = |slab: *const Slab| unsafe { slab.as_ref() };
+    std::iter::successors(next(NEWEST.load(Ordering::Acquire)), move |slab| next(slab.next))
+}
+
+/// What the stacks of the whole process take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackMemory {
+    /// Address space.
+    pub mapped_bytes: usize,
+    /// Memory behind it.
+    pub resident_bytes: usize,
+}
+
+impl StackMemory {
+    /// Asks the kernel. Costs a system call for each 16 MiB of address space, so some milliseconds when there are 100,000 stacks: for
+    /// reports only. From any thread.
+    pub fn of_process() -> StackMemory {
+        const CHUNK_PAGES: usize = 4096;
+        let page = page_bytes();
+        let mut pages = [0u8; CHUNK_PAGES];
+        let mut memory = StackMemory::default();
+        for slab in slabs().filter(|slab| slab.live.load(Ordering::Acquire)) {
+            memory.mapped_bytes += slab.bytes();
+            let end = slab.start + slab.bytes();
+            for start in (slab.start..end).step_by(CHUNK_PAGES * page) {
+                let bytes = (end - start).min(CHUNK_PAGES * page);
+                // SAFETY: `pages` has a byte for each page of the range. If the slab is unmapped meanwhile, the call fails or tells of
+                // somebody else's memory, which is not touched.
+                let outcome = unsafe { libc::mincore(start as *mut libc::c_void, bytes, pages.as_mut_ptr()) };
+                let resident = pages[..bytes / page].iter().filter(|&&page| page & 1 != 0).count();
+                memory.resident_bytes += if outcome == 0 { resident * page } else { 0 };
+            }
         }
-        slab = candidate.next;
+        memory
     }
-    None
 }
 
 /// Size of a page in bytes. Safe to call in a signal handler.

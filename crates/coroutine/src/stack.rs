@@ -81,12 +81,11 @@ impl Stack {
     }
 
     /// Gives all memory below the top page back to the kernel. `&mut`, as a free stack only may lose its
-    /// contents.
-    pub(crate) fn release_below_top_page(&mut self) {
+    /// contents. A system call.
+    pub fn release_below_top_page(&mut self) {
         let page = page_bytes();
         let start = self.limit.get() + page;
-        // SAFETY: the range lies in the slot; the pool, which alone calls this, holds the stack free: nothing
-        // lives in it.
+        // SAFETY: the range lies in the slot, and whoever can have a `&mut Stack` has it free: nothing lives in it.
         unsafe { libc::madvise(start as *mut libc::c_void, self.size() - 2 * page, libc::MADV_DONTNEED) };
     }
 }
@@ -113,5 +112,19 @@ unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn limit(&self) -> StackPointer {
         self.limit
+    }
+}
+
+/// A stack for the length of a call.
+pub(crate) struct Lent<'a>(pub(crate) &'a mut Stack);
+
+// SAFETY: as for `Stack`, whose answers these are; the loan keeps everybody else off it.
+unsafe impl corosensei::stack::Stack for Lent<'_> {
+    fn base(&self) -> StackPointer {
+        self.0.base
+    }
+
+    fn limit(&self) -> StackPointer {
+        self.0.limit
     }
 }

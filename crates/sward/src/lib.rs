@@ -36,6 +36,7 @@
 
 pub mod channel;
 pub mod coroutine;
+mod diagnosis;
 pub mod net;
 pub mod os;
 pub mod queue;
@@ -47,6 +48,7 @@ pub mod time;
 #[doc(no_inline)]
 pub use std::io;
 
+pub use diagnosis::{Deadlock, Dump, Metrics, deadlocks, dump, metrics};
 pub use runtime::offload::offload;
 pub use runtime::{Builder, Handle, engine_name, run, worker_count, worker_index};
 pub use sward_engine::EngineKind;

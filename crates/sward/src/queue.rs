@@ -36,8 +36,10 @@ mod order;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 use crate::sync::short_lock::ShortLock;
 use crate::sync::wait_list::{End, WaitList, Wakes, sleep, sleep_until_chosen};
@@ -101,7 +103,7 @@ impl<T, O: Order<T>> State<T, O> {
         if let Some(key) = self.getting.first() {
             // Who waits has seen the queue empty, so this item is the next in any order.
             *self.getting.wish(key) = Some(item);
-            wakes.push(self.getting.choose(key));
+            self.getting.choose(key, wakes);
         } else if self.items.len() < limit {
             self.items.push(item);
         } else {
@@ -118,7 +120,7 @@ impl<T, O: Order<T>> State<T, O> {
             let next = self.putting.wish(key).take().expect("who waits to put has its item");
             self.items.push(next);
             self.unfinished += 1;
-            wakes.push(self.putting.choose(key));
+            self.putting.choose(key, wakes);
         }
         Some(item)
     }
@@ -127,14 +129,14 @@ impl<T, O: Order<T>> State<T, O> {
     fn finish(&mut self, count: usize, wakes: &mut Wakes) {
         self.unfinished -= count;
         if self.unfinished == 0 {
-            wakes.extend(self.joining.choose_all());
+            self.joining.choose_all(wakes);
         }
     }
 
     fn close(&mut self, wakes: &mut Wakes) {
         self.closed = true;
-        wakes.extend(self.putting.choose_all());
-        wakes.extend(self.getting.choose_all());
+        self.putting.choose_all(wakes);
+        self.getting.choose_all(wakes);
     }
 }
 
@@ -185,6 +187,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     ///
     /// # Errors
     /// The item, if the queue is closed, or is closed while one waits.
+    #[track_caller]
     pub fn put(&self, item: T) -> Result<(), Closed<T>> {
         self.put_with(item, Patience::Until(None)).map_err(|error| Closed(error.into_inner()))
     }
@@ -193,6 +196,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     ///
     /// # Errors
     /// The item, if the queue is full or closed.
+    #[track_caller]
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_with(item, Patience::of(timeout))
     }
@@ -205,6 +209,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.put_with(item, Patience::None)
     }
 
+    #[track_caller]
     fn put_with(&self, mut item: T, patience: Patience) -> Result<(), PutError<T>> {
         loop {
             let mut wakes = Wakes::none();
@@ -227,7 +232,10 @@ impl<T, O: Order<T>> Queue<T, O> {
                 (Err(item), Patience::Until(deadline)) => (state.putting.push_back(Some(item)), deadline),
             };
             drop(state);
-            let (mut state, end) = sleep(&self.state, |state| &mut state.putting, key, deadline, |_| true);
+            let what = What::Object("room in the queue", (&raw const *self).addr());
+            let (mut state, end) = because(what, Location::caller(), || {
+                sleep(&self.state, |state| &mut state.putting, key, deadline, |_| true)
+            });
             let left = state.putting.remove(key);
             drop(state);
             let Some(unput) = left else { return Ok(()) };
@@ -244,6 +252,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     ///
     /// # Errors
     /// If the queue is closed and empty.
+    #[track_caller]
     pub fn get(&self) -> Result<T, Closed> {
         self.get_with(Patience::Until(None)).map_err(|_| Closed(()))
     }
@@ -252,6 +261,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     ///
     /// # Errors
     /// If the queue is empty; and whether it is closed.
+    #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         self.get_with(Patience::of(timeout))
     }
@@ -264,6 +274,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.get_with(Patience::None)
     }
 
+    #[track_caller]
     fn get_with(&self, patience: Patience) -> Result<T, GetError> {
         loop {
             let mut wakes = Wakes::none();
@@ -279,7 +290,10 @@ impl<T, O: Order<T>> Queue<T, O> {
             let Patience::Until(deadline) = patience else { return Err(GetError::Empty) };
             let key = state.getting.push_back(None);
             drop(state);
-            let (mut state, end) = sleep(&self.state, |state| &mut state.getting, key, deadline, |_| true);
+            let what = What::Object("an item of the queue", (&raw const *self).addr());
+            let (mut state, end) = because(what, Location::caller(), || {
+                sleep(&self.state, |state| &mut state.getting, key, deadline, |_| true)
+            });
             let given = state.getting.remove(key);
             drop(state);
             match (given, end) {
@@ -328,16 +342,19 @@ impl<T, O: Order<T>> Queue<T, O> {
     }
 
     /// Waits until the work on all items is [done](Queue::task_done). A cancellation point if it has to wait.
+    #[track_caller]
     pub fn join(&self) {
         self.join_until(None);
     }
 
     /// As [`join`](Queue::join), but for at most `timeout`; says whether all is done. A cancellation point if
     /// it has to wait.
+    #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> bool {
         self.join_until(Instant::now().checked_add(timeout))
     }
 
+    #[track_caller]
     fn join_until(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.state.lock();
         if state.unfinished == 0 {
@@ -345,7 +362,9 @@ impl<T, O: Order<T>> Queue<T, O> {
         }
         let key = state.joining.push_back(());
         drop(state);
-        sleep_until_chosen(&self.state, |state| &mut state.joining, key, deadline, |_| Wakes::none())
+        because(What::Object("the work on the queue", (&raw const *self).addr()), Location::caller(), || {
+            sleep_until_chosen(&self.state, |state| &mut state.joining, key, deadline, |_| Wakes::none())
+        })
     }
 
     /// Takes no more items. What is in the queue can still be got; who waits for more, or for room, learns

@@ -5,6 +5,9 @@
 //!   worker.rs     the loop: run queue, mail, timers, engine            one per OS thread
 //!   wait.rs       every blocking call: perform · sleep · park          called by green threads
 //!   task.rs       one thread and its wake-up word                      any thread
+//!   reason.rs     what a parked thread waits for, for reports          the thread itself
+//!   inspection.rs what a worker sees when it looks at its threads      the owning worker
+//!   counters.rs   what a worker lets others see of itself              any thread
 //!   shared.rs     what workers share: mailboxes, wakers, stealing      any thread
 //!   mailbox.rs    messages to a worker, and its sleep protocol         any thread
 //!   deadline.rs   time::timeout                                    the thread itself
@@ -13,10 +16,14 @@
 //!   futex.rs      how an OS thread sleeps on its wake-up word
 //! ```
 
+mod coarse_clock;
+pub(crate) mod counters;
 pub(crate) mod deadline;
 mod futex;
+pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
+pub(crate) mod reason;
 pub(crate) mod shared;
 pub(crate) mod task;
 pub(crate) mod timers;
@@ -29,6 +36,7 @@ use std::sync::{Arc, Once, mpsc};
 
 use sward_engine::{Choice, EngineKind};
 
+use crate::diagnosis::{self, Monitor, Settings};
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
 use mailbox::Message;
 use shared::Shared;
@@ -96,6 +104,7 @@ pub struct Builder {
     workers: Option<usize>,
     engine: Option<EngineKind>,
     stack_bytes: usize,
+    dump_on_quit: bool,
 }
 
 impl Default for Builder {
@@ -107,7 +116,7 @@ impl Default for Builder {
 impl Builder {
     /// A worker per core, the best engine that the kernel has (or the one that `SWARD_ENGINE` names), stacks of 256 KiB.
     pub fn new() -> Builder {
-        Builder { workers: None, engine: None, stack_bytes: STACK_BYTES }
+        Builder { workers: None, engine: None, stack_bytes: STACK_BYTES, dump_on_quit: true }
     }
 
     /// How many OS threads run green threads. The thread that calls [`run`](Builder::run) is the first.
@@ -133,13 +142,21 @@ impl Builder {
         self
     }
 
+    /// Whether SIGQUIT (Ctrl-\ on a terminal) prints a [`dump`](crate::dump) while the runtime is there, and the program goes on; yes, if not
+    /// said otherwise. Other handlers of the signal are called as well. `false` leaves the signal alone.
+    pub fn dump_on_quit(mut self, dump: bool) -> Builder {
+        self.dump_on_quit = dump;
+        self
+    }
+
     /// Starts the runtime and runs `main` in it: see [`run`].
     ///
     /// # Safety
     /// As [`run`].
     ///
     /// # Errors
-    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, or if an OS thread cannot be started.
+    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, if another variable of sward's means nothing, or if an OS thread
+    /// cannot be started.
     ///
     /// # Panics
     /// If `main` panics, with its panic; and if called inside a green thread.
@@ -153,6 +170,8 @@ impl Builder {
             "sward::run was called inside a green thread; it starts a whole runtime. Use sward::thread::spawn there"
         );
         let spawned_at = Location::caller();
+        let mut settings = Settings::from_environment().map_err(invalid)?;
+        settings.dump_on_quit = self.dump_on_quit;
         let choice = match self.engine {
             Some(kind) => Choice::Named(kind),
             None => Choice::from_environment().map_err(invalid)?,
@@ -167,7 +186,7 @@ impl Builder {
             self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
         let stealers = queues.iter().map(crossbeam_deque::Worker::stealer).collect();
-        let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind));
+        let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind, &settings));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
         let main = move || {
@@ -182,7 +201,11 @@ impl Builder {
         // sent to the first worker, which is this OS thread.
         let packet = unsafe { Packet::new(main, None) };
 
+        diagnosis::register(&shared);
         std::thread::scope(|scope| {
+            let monitor = Monitor::start(scope, &shared, &settings);
+            let _monitor =
+                monitor.inspect_err(|error| eprintln!("sward: nothing watches this runtime: {error}"));
             let (report, reports) = mpsc::channel();
             for (index, queue) in (1..).zip(queues) {
                 let (theirs, report) = (Arc::clone(&shared), report.clone());
@@ -208,9 +231,10 @@ impl Builder {
             Ok(())
         })?;
         drop(first);
-        while let Some(task) = shared.steal(0) {
-            worker::abandon(task);
+        if let Some(stack_use) = shared.stack_use() {
+            eprint!("{stack_use}");
         }
+        shared.abandon_unstarted();
         match packet.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) => resume_unwind(payload),

@@ -19,6 +19,7 @@ use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 
+pub use crate::diagnosis::{Call, Snapshot, State, Wait};
 pub use builder::Builder;
 pub use group::{first, join_all};
 pub use join_handle::JoinHandle;
@@ -63,14 +64,14 @@ pub fn sleep_until(deadline: Instant) {
 }
 
 /// Lets every thread run that is ready, then goes on: [`std::thread::yield_now`]. A cancellation point.
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     wait::yield_now();
 }
 
 /// Blocks until the calling thread's token is there, and takes it: [`std::thread::park`]. As there, it may also return
 /// for no reason. A cancellation point.
-#[inline]
+#[inline(always)]
 pub fn park() {
     wait::user_park(None);
 }
@@ -83,6 +84,32 @@ pub fn park_timeout(duration: Duration) {
 /// A handle to the calling thread: [`std::thread::current`].
 pub fn current() -> Thread {
     Thread(with_current_task(Arc::clone))
+}
+
+/// Every green thread that has started and not ended: who it is, what it does, where it was spawned. Of the calling thread's runtime;
+/// on an OS thread, of all runtimes of the process. A worker that does not switch for a second is left out.
+///
+/// ```
+/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+/// let names = unsafe {
+///     sward::run(|| {
+///         let thread = sward::thread::Builder::new().name("patient".into()).spawn(sward::thread::park).unwrap();
+///         sward::thread::yield_now();
+///         let all = sward::thread::all();
+///         thread.thread().unpark();
+///         all.iter().map(|snapshot| snapshot.thread().name().unwrap().to_owned()).collect::<std::collections::HashSet<_>>()
+///     })
+/// };
+/// assert!(names.unwrap().contains("main"));
+/// ```
+#[track_caller]
+pub fn all() -> Vec<Snapshot> {
+    crate::diagnosis::all_threads()
+}
+
+/// How many green threads have started and not ended, in the calling thread's runtime; on an OS thread, 0.
+pub fn count() -> usize {
+    Worker::current().map_or(0, |(worker, _)| worker.shared().live())
 }
 
 /// Whether the calling thread has been [cancelled](JoinHandle::cancel). For long computations that want to end early.
@@ -136,6 +163,10 @@ pub struct Thread(Arc<Task>);
 impl Thread {
     pub(crate) fn new(task: Arc<Task>) -> Thread {
         Thread(task)
+    }
+
+    pub(crate) fn task(&self) -> &Arc<Task> {
+        &self.0
     }
 
     /// Leaves the thread its token, and wakes it if it is in [`park`]. From any thread.

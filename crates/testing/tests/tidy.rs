@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// (`clippy::undocumented_unsafe_blocks`). A new file on this list is a decision.
 const UNSAFE_FILES: &[&str] = &[
     // The one `unsafe` at the door: a program starts its runtime.
+    "crates/cli/src/compare/step.rs",
     "crates/cli/src/connect.rs",
     "crates/cli/src/load/run.rs",
     "crates/cli/src/serve.rs",
@@ -26,9 +27,13 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/net/udp_socket.rs",
     // The scheduler: what only the owning worker touches.
     "crates/sward/src/runtime.rs",
+    "crates/sward/src/runtime/coarse_clock.rs",
+    "crates/sward/src/runtime/counters.rs",
     "crates/sward/src/runtime/deadline.rs",
     "crates/sward/src/runtime/futex.rs",
+    "crates/sward/src/runtime/inspection.rs",
     "crates/sward/src/runtime/mailbox.rs",
+    "crates/sward/src/runtime/reason.rs",
     "crates/sward/src/runtime/task.rs",
     "crates/sward/src/runtime/timers.rs",
     "crates/sward/src/runtime/wait.rs",
@@ -46,6 +51,8 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/sync/once_lock.rs",
     "crates/sward/src/sync/reentrant_mutex.rs",
     "crates/sward/src/sync/rwlock.rs",
+    "crates/sward/src/sync/short_lock.rs",
+    "crates/sward/src/sync/wait_list.rs",
 ];
 
 /// The longest file. One that grows past it lacks a room.
@@ -104,9 +111,13 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn only_wait_blocks_an_os_thread() {
-    // Whoever sleeps or parks by std's own means holds up a worker. `wait.rs` and the pool of OS threads know what they do.
+    // Whoever sleeps or parks by std's own means holds up a worker. These three know what they do.
     const CALLS: [&str; 3] = ["std::thread::sleep(", "std::thread::park(", "std::thread::yield_now("];
-    const ALLOWED: [&str; 2] = ["crates/sward/src/runtime/wait.rs", "crates/sward/src/runtime/offload.rs"];
+    const ALLOWED: [&str; 3] = [
+        "crates/sward/src/runtime/wait.rs",
+        "crates/sward/src/runtime/offload.rs",
+        "crates/sward/src/sync/short_lock.rs",
+    ];
     check(|file| {
         let checked = file.name.starts_with("crates/sward/src/") && !ALLOWED.contains(&file.name.as_str());
         let call = code(&file.text).find(|(_, line)| CALLS.iter().any(|call| line.contains(call)))?;

@@ -10,7 +10,7 @@ const OTHERS: u64 = 64;
 ///
 /// # Errors
 /// It is not allowed. The error says what is, and what to do.
-pub(super) fn reserve(connections: usize) -> anyhow::Result<()> {
+pub(crate) fn reserve(connections: usize) -> anyhow::Result<()> {
     let needed = connections as u64 + OTHERS;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("asking for the limit of descriptors")?;
     if needed <= soft {

@@ -14,17 +14,17 @@ use sward::time::Duration;
 const PROCESS_MAX: u32 = 1 << 22;
 
 /// This process.
-pub(super) fn own() -> Duration {
+pub(crate) fn own() -> Duration {
     ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
 /// CPU time of a process and its descendants, by process.
 #[derive(Default)]
-pub(super) struct Family(HashMap<u32, Duration>);
+pub(crate) struct Family(HashMap<u32, Duration>);
 
 impl Family {
     /// As it is now; empty if there is no such process.
-    pub(super) fn now(process: u32) -> Family {
+    pub(crate) fn now(process: u32) -> Family {
         let mut family = HashMap::new();
         let mut open = vec![process];
         while let Some(process) = open.pop() {
@@ -42,8 +42,13 @@ impl Family {
         self.0.is_empty()
     }
 
+    /// The processes that are part of it.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+
     /// What has been used since `earlier`. What a child used that has ended meanwhile is lost.
-    pub(super) fn since(&self, earlier: &Family) -> Duration {
+    pub(crate) fn since(&self, earlier: &Family) -> Duration {
         let before = |process| earlier.0.get(process).copied().unwrap_or_default();
         self.0.iter().map(|(process, time)| time.saturating_sub(before(process))).sum()
     }

@@ -17,12 +17,14 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::select::{Claim, Ticket, Token};
 use super::{RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use crate::runtime::reason::{Reason, What, because};
 use crate::runtime::wait;
 use crate::sync::short_lock::{ShortGuard, ShortLock};
 use crate::sync::wait_list::{End, Key, WaitList, Wakes, sleep};
@@ -89,6 +91,12 @@ enum Found<T> {
     Nothing,
 }
 
+/// What [`Exchange::begin_recv`] came to.
+enum Begun<T> {
+    Done(Result<T, RecvTimeoutError>),
+    Waits(Key),
+}
+
 /// Takes the first out of the order who has not been served elsewhere.
 fn claim_first<I>(list: &mut WaitList<I>, claim: impl Fn(&I) -> &Option<Claim>) -> Option<Key> {
     loop {
@@ -114,14 +122,15 @@ impl<T> State<T> {
     }
 
     /// Ends the wait of a claimed receiver.
+    #[inline(always)]
     fn give(&mut self, receiver: Key, incoming: Incoming<T>, wakes: &mut Wakes) {
         self.receiving.wish(receiver).incoming = incoming;
-        wakes.push(self.receiving.take_task(receiver));
+        self.receiving.wake(receiver, wakes);
     }
 
     /// Ends the wait of a claimed sender; gives what it had left.
     fn answer(&mut self, sender: Key, outgoing: Outgoing<T>, wakes: &mut Wakes) -> Outgoing<T> {
-        wakes.push(self.sending.take_task(sender));
+        self.sending.wake(sender, wakes);
         std::mem::replace(&mut self.sending.wish(sender).outgoing, outgoing)
     }
 
@@ -152,7 +161,8 @@ impl<T> State<T> {
         if let Outgoing::Message(message) = self.answer(sender, Outgoing::Taken, wakes) {
             return Found::Message(message);
         }
-        let entry = self.receiving.insert_chosen(Receiving { claim: None, incoming: Incoming::Promised });
+        let promised = Receiving { claim: Some(Claim::settled()), incoming: Incoming::Promised };
+        let entry = self.receiving.insert_chosen(promised);
         self.sending.wish(sender).outgoing = Outgoing::Partner(entry);
         Found::Promise(entry)
     }
@@ -173,10 +183,11 @@ impl<T> State<T> {
 
     fn tell_watchers(&mut self, wakes: &mut Wakes) {
         if !self.watching.is_empty() {
-            wakes.extend(self.watching.choose_all());
+            self.watching.choose_all(wakes);
         }
     }
 
+    #[inline(always)]
     fn start_receiving(&mut self, claim: Option<Claim>, wakes: &mut Wakes) -> Key {
         self.tell_watchers(wakes);
         self.receiving.push_back(Receiving { claim, incoming: Incoming::Nothing })
@@ -242,6 +253,7 @@ impl<T> Exchange<T> {
         sent.map_err(TrySendError::Full)
     }
 
+    #[track_caller]
     pub(super) fn send(&self, mut message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         loop {
             let mut wakes = Wakes::none();
@@ -261,7 +273,10 @@ impl<T> Exchange<T> {
             let key = state.start_sending(None, Outgoing::Message(message), &mut wakes);
             drop(state);
             wakes.unpark();
-            let (mut state, end) = sleep(&self.state, |state| &mut state.sending, key, deadline, |_| true);
+            let what = What::Object("room in the channel", (&raw const *self).addr());
+            let (mut state, end) = because(what, Location::caller(), || {
+                sleep(&self.state, |state| &mut state.sending, key, deadline, |_| true)
+            });
             let outgoing = state.sending.remove(key).outgoing;
             drop(state);
             let Outgoing::Message(unsent) = outgoing else { return Ok(()) };
@@ -291,22 +306,30 @@ impl<T> Exchange<T> {
         }
     }
 
+    /// Receives, or enters the line of those who wait to.
+    fn begin_recv(&self) -> Begun<T> {
+        let mut wakes = Wakes::none();
+        let mut state = self.state.lock();
+        let begun = match state.take(&mut wakes) {
+            Found::Message(message) => Begun::Done(Ok(message)),
+            Found::Promise(key) => Begun::Waits(key),
+            Found::Nothing if state.disconnected => Begun::Done(Err(RecvTimeoutError::Disconnected)),
+            Found::Nothing => Begun::Waits(state.start_receiving(None, &mut wakes)),
+        };
+        drop(state);
+        wakes.unpark();
+        begun
+    }
+
+    /// Always inlined, for the sake of the switch in it: see `Worker::suspend`.
+    #[inline(always)]
+    #[track_caller]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         loop {
-            let mut wakes = Wakes::none();
-            let mut state = self.state.lock();
-            let key = match state.take(&mut wakes) {
-                Found::Message(message) => {
-                    drop(state);
-                    wakes.unpark();
-                    return Ok(message);
-                }
-                Found::Promise(key) => key,
-                Found::Nothing if state.disconnected => return Err(RecvTimeoutError::Disconnected),
-                Found::Nothing => state.start_receiving(None, &mut wakes),
+            let key = match self.begin_recv() {
+                Begun::Done(message) => return message,
+                Begun::Waits(key) => key,
             };
-            drop(state);
-            wakes.unpark();
             let (state, end) = self.sleep_receiving(key, deadline);
             match self.incoming(state, key) {
                 Ok(Some(message)) => return Ok(message),
@@ -321,15 +344,23 @@ impl<T> Exchange<T> {
         }
     }
 
+    #[inline(always)]
+    #[track_caller]
     fn sleep_receiving(&self, key: Key, deadline: Option<Instant>) -> (ShortGuard<'_, State<T>>, End) {
         let has_come =
             |receiving: &Receiving<T>| !matches!(receiving.incoming, Incoming::Nothing | Incoming::Promised);
+        let what = What::Object("a message from the channel", (&raw const *self).addr());
+        let reason = Reason { what, at: Location::caller() };
+        let _told = reason.tell();
         sleep(&self.state, |state| &mut state.receiving, key, deadline, has_come)
     }
 
     /// Ends a receiver's entry. `None`: no message after all.
+    #[inline]
     fn incoming(&self, mut state: ShortGuard<'_, State<T>>, key: Key) -> Result<Option<T>, Gone> {
-        match state.receiving.remove(key).incoming {
+        let incoming = std::mem::replace(&mut state.receiving.wish(key).incoming, Incoming::Nothing);
+        state.receiving.discard(key);
+        match incoming {
             Incoming::Message(message) => Ok(Some(message)),
             Incoming::Disconnected => Err(Gone),
             _ => Ok(None),
@@ -337,6 +368,7 @@ impl<T> Exchange<T> {
     }
 
     /// What a receiver's entry was promised; waits for it if it has not come.
+    #[track_caller]
     fn promised(&self, key: Key) -> Result<Option<T>, Gone> {
         let state = self.state.lock();
         if !matches!(state.receiving.wish_ref(key).incoming, Incoming::Promised) {
@@ -357,7 +389,7 @@ impl<T> Exchange<T> {
             if let Outgoing::OnSelection = state.sending.wish_ref(sender).outgoing {
                 state.sending.wish(sender).outgoing = Outgoing::Disconnected;
             }
-            wakes.push(state.sending.take_task(sender));
+            state.sending.wake(sender, &mut wakes);
         }
         state.tell_watchers(&mut wakes);
         let discarded = std::mem::take(&mut state.buffer);
@@ -395,7 +427,8 @@ impl<T> Exchange<T> {
         let token = match state.take(&mut wakes) {
             Found::Message(message) => {
                 let incoming = Incoming::Message(message);
-                Some(Token::Entry(state.receiving.insert_chosen(Receiving { claim: None, incoming })))
+                let fetched = Receiving { claim: None, incoming };
+                Some(Token::Entry(state.receiving.insert_chosen(fetched)))
             }
             Found::Promise(key) => Some(Token::Entry(key)),
             Found::Nothing if state.disconnected => Some(Token::Disconnected),
@@ -461,7 +494,7 @@ impl<T> Exchange<T> {
         } else if let Some(receiver) = state.claim_receiver() {
             state.receiving.wish(receiver).incoming = Incoming::Promised;
             if state.receiving.wish_ref(receiver).claim.is_some() {
-                wakes.push(state.receiving.task(receiver));
+                state.receiving.wake(receiver, &mut wakes);
             }
             Some(Token::Partner(receiver))
         } else if state.has_room() {
@@ -514,8 +547,9 @@ impl<T> Exchange<T> {
                 None
             }
             Token::Partner(receiver) => {
-                state.receiving.remove(receiver);
+                let unwanted = state.receiving.remove(receiver);
                 drop(state);
+                drop(unwanted);
                 return self.send(message, None).map_err(|error| SendError(error.into_inner()));
             }
             _ => Some(message),
@@ -527,6 +561,7 @@ impl<T> Exchange<T> {
 
     /// A select that was chosen does not send.
     pub(super) fn abandon_send(&self, token: Token) {
+        let mut unwanted = None;
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         match token {
@@ -537,11 +572,12 @@ impl<T> Exchange<T> {
             }
             Token::Partner(receiver) => match state.receiving.wish_ref(receiver).incoming {
                 Incoming::Promised => state.give(receiver, Incoming::Broken, &mut wakes),
-                _ => drop(state.receiving.remove(receiver)),
+                _ => unwanted = Some(state.receiving.remove(receiver)),
             },
             _ => {}
         }
         drop(state);
+        drop(unwanted);
         wakes.unpark();
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::exchange::Exchange;
 use super::select::{Claim, Entered, SelectHandle, Token};
 use super::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 use crate::sync::wait_list::Key;
 
@@ -61,6 +62,8 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
+    #[inline(always)]
+    #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(None).map_err(|_| RecvError)
     }
@@ -69,6 +72,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_until(Instant::now().checked_add(timeout))
     }
@@ -78,10 +82,13 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_until(Some(deadline))
     }
 
+    #[inline(always)]
+    #[track_caller]
     fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         match &self.source {
             Source::Exchange(exchange) => exchange.recv(deadline),
@@ -157,12 +164,15 @@ impl<T> Receiver<T> {
 }
 
 /// Blocks until the deadline; for ever, if there is none.
+#[track_caller]
 fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => wait::sleep(deadline.saturating_duration_since(Instant::now())),
-        None => loop {
-            wait::park(None);
-        },
+        None => because(What::Object("a message that never comes", 0), Location::caller(), || {
+            loop {
+                wait::park(None);
+            }
+        }),
     }
 }
 
@@ -284,6 +294,7 @@ pub struct Iter<'a, T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -324,6 +335,7 @@ pub struct IntoIter<T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }

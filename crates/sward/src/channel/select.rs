@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,21 +21,27 @@ use super::{
     ReadyTimeoutError, Receiver, RecvError, SelectTimeoutError, SendError, Sender, TryReadyError,
     TrySelectError,
 };
+use crate::runtime::reason::{What, because};
+use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::sync::wait_list::Key;
+use crate::thread;
 
 /// Of one sleep of one select: which operation it was claimed for.
 pub(super) struct Ticket {
     /// The index of the operation, or one of the two below.
     state: AtomicUsize,
+    /// Keeps the thread alive: a line may hold an entry of a select that was chosen, and leaked.
+    _thread: Arc<Task>,
 }
 
 const OPEN: usize = usize::MAX;
 const CLOSED: usize = usize::MAX - 1;
 
 impl Ticket {
-    fn new() -> Ticket {
-        Ticket { state: AtomicUsize::new(OPEN) }
+    /// Of the calling thread.
+    fn new(state: usize) -> Ticket {
+        Ticket { state: AtomicUsize::new(state), _thread: thread::with_current_task(Arc::clone) }
     }
 
     fn is_open(&self) -> bool {
@@ -47,25 +54,33 @@ impl Ticket {
     }
 }
 
-/// What one line needs to know of a select.
-pub(super) struct Claim {
-    ticket: Arc<Ticket>,
-    index: usize,
-}
+/// What one line needs to know of a select. One word, so that it costs little where there is none.
+pub(super) struct Claim(Box<(Arc<Ticket>, usize)>);
 
 impl Claim {
+    /// On operation `index` of the select with this ticket.
+    fn new(ticket: &Arc<Ticket>, index: usize) -> Claim {
+        Claim(Box::new((Arc::clone(ticket), index)))
+    }
+
+    /// For an operation that has been started already: nobody else can claim it.
+    pub(super) fn settled() -> Claim {
+        Claim::new(&Arc::new(Ticket::new(CLOSED)), 0)
+    }
+
     pub(super) fn ticket(&self) -> &Arc<Ticket> {
-        &self.ticket
+        &self.0.0
     }
 
     /// Claims the select for this operation.
     pub(super) fn succeeds(&self) -> bool {
-        self.ticket.state.compare_exchange(OPEN, self.index, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let (ticket, index) = &*self.0;
+        ticket.state.compare_exchange(OPEN, *index, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Whether `claim` is one of the select with this ticket.
     pub(super) fn is_of(claim: &Option<Claim>, ticket: Option<&Arc<Ticket>>) -> bool {
-        claim.as_ref().zip(ticket).is_some_and(|(claim, ticket)| Arc::ptr_eq(&claim.ticket, ticket))
+        claim.as_ref().zip(ticket).is_some_and(|(claim, ticket)| Arc::ptr_eq(claim.ticket(), ticket))
     }
 }
 
@@ -208,6 +223,7 @@ impl<'a> Select<'a> {
 
     /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none. A
     /// cancellation point if it has to wait.
+    #[track_caller]
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.run(Patience::Endless).expect("endless patience ends with an operation")
     }
@@ -217,6 +233,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If the time was over.
+    #[track_caller]
     pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
         self.run(Patience::of(timeout)).ok_or(SelectTimeoutError)
     }
@@ -226,6 +243,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If the time was over.
+    #[track_caller]
     pub fn select_deadline(
         &mut self,
         deadline: Instant,
@@ -243,6 +261,7 @@ impl<'a> Select<'a> {
 
     /// Waits until one of the operations can go on, probably, and gives its index, without starting it. A
     /// cancellation point if it has to wait.
+    #[track_caller]
     pub fn ready(&mut self) -> usize {
         self.wait_ready(Patience::Endless).expect("endless patience ends with an operation")
     }
@@ -251,6 +270,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If the time was over.
+    #[track_caller]
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
         self.wait_ready(Patience::of(timeout)).ok_or(ReadyTimeoutError)
     }
@@ -260,6 +280,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     /// If the time was over.
+    #[track_caller]
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
         self.wait_ready(Patience::Until(deadline)).ok_or(ReadyTimeoutError)
     }
@@ -271,6 +292,7 @@ impl<'a> Select<'a> {
         back.iter().chain(front).copied()
     }
 
+    #[track_caller]
     fn run(&mut self, patience: Patience) -> Option<SelectedOperation<'a>> {
         loop {
             for (index, handle) in self.in_turn() {
@@ -291,13 +313,14 @@ impl<'a> Select<'a> {
     }
 
     /// Steps 2 and 3 of the protocol. `None` for any reason but being claimed.
+    #[track_caller]
     fn sleep(&self, deadline: Option<Instant>) -> Option<SelectedOperation<'a>> {
-        let ticket = Arc::new(Ticket::new());
+        let ticket = Arc::new(Ticket::new(OPEN));
         let mut lines = Vec::with_capacity(self.operations.len());
         let mut limit = deadline;
         let mut must_wait = true;
         for &(index, handle) in &self.operations {
-            match handle.enter(Claim { ticket: Arc::clone(&ticket), index }) {
+            match handle.enter(Claim::new(&ticket, index)) {
                 Entered::Waits(key) => lines.push((index, handle, key)),
                 Entered::WaitsForTime => limit = limit.into_iter().chain(handle.due()).min(),
                 Entered::NeedNotWait => {
@@ -306,12 +329,14 @@ impl<'a> Select<'a> {
                 }
             }
         }
-        while must_wait && ticket.is_open() && !wait::is_cancel_due() {
-            if limit.is_some_and(|limit| limit <= Instant::now()) {
-                break;
+        because(What::Object("one of some channels", 0), Location::caller(), || {
+            while must_wait && ticket.is_open() && !wait::is_cancel_due() {
+                if limit.is_some_and(|limit| limit <= Instant::now()) {
+                    break;
+                }
+                wait::park_quietly(limit);
             }
-            wait::park_quietly(limit);
-        }
+        });
         let chosen = ticket.close();
         let mut selected = None;
         for (index, handle, key) in lines {
@@ -325,6 +350,7 @@ impl<'a> Select<'a> {
         selected
     }
 
+    #[track_caller]
     fn wait_ready(&mut self, patience: Patience) -> Option<usize> {
         loop {
             let ready = || self.in_turn().find(|(_, handle)| handle.is_ready()).map(|(index, _)| index);
@@ -340,7 +366,9 @@ impl<'a> Select<'a> {
                 self.operations.iter().filter_map(|(_, handle)| Some((handle, handle.watch()?))).collect();
             // What has changed before we watched is seen now, and what changes later wakes us.
             if ready().is_none() && !wait::is_cancel_due() {
-                wait::park_quietly(limit);
+                because(What::Object("one of some channels", 0), Location::caller(), || {
+                    wait::park_quietly(limit)
+                });
             }
             for (handle, key) in watches {
                 handle.unwatch(key);

@@ -38,6 +38,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if there is no receiver any more.
+    #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.exchange.send(message, None).map_err(|error| SendError(error.into_inner()))
     }
@@ -46,6 +47,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if the time was over or there is no receiver any more.
+    #[track_caller]
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         self.exchange.send(message, Instant::now().checked_add(timeout))
     }
@@ -54,6 +56,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if the time was over or there is no receiver any more.
+    #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.exchange.send(message, Some(deadline))
     }

@@ -13,6 +13,17 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::task::Task;
+use super::worker::Worker;
+
+/// Something for a worker to do that is not a green thread: a short piece at a time, between turns, so that everything else goes on.
+pub(crate) type Errand = Box<dyn FnMut(&Worker) -> Progress + Send>;
+
+/// What an [`Errand`] says after each piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Again,
+    Done,
+}
 
 /// A message to a worker.
 pub(crate) enum Message {
@@ -22,11 +33,13 @@ pub(crate) enum Message {
     Start(Arc<Task>),
     /// The task has its cancel bit set: interrupt what it waits for.
     Cancel(Arc<Task>),
+    /// Do this between turns.
+    Errand(Errand),
     /// Cancel all, then end.
     Stop,
 }
 
-// SAFETY: the pointer in `Ready` is to a `Task`, which is Sync, and it lives until the receiver has run it: it is
+// SAFETY: all parts but one are Send. The pointer in `Ready` is to a `Task`, which is Sync, and it lives until the receiver has run it: it is
 // parked, only a resume can end it, and the one notification that this message carries is what resumes it.
 unsafe impl Send for Message {}
 

@@ -3,11 +3,12 @@
 //! Threads are started as they are needed, up to [`THREADS`], and end after some idle seconds. Past that, jobs wait in line.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::reason::{What, because};
 use super::task::Task;
 use super::wait;
 use crate::thread;
@@ -50,6 +51,7 @@ static POOL: Pool =
 /// let read = unsafe { sward::run(|| sward::offload(|| std::fs::read("/proc/self/comm"))) };
 /// assert!(!read.unwrap().unwrap().is_empty());
 /// ```
+#[track_caller]
 pub fn offload<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
@@ -58,6 +60,7 @@ where
     if !wait::is_green() {
         return f();
     }
+    let caller = Location::caller();
     let done = Arc::new(Done {
         result: Mutex::new(None),
         ready: AtomicBool::new(false),
@@ -74,9 +77,11 @@ where
         job();
     }
     wait::shield(|| {
-        while !done.ready.load(Ordering::Acquire) {
-            wait::park(None);
-        }
+        because(What::Object("an offloaded call", 0), caller, || {
+            while !done.ready.load(Ordering::Acquire) {
+                wait::park(None);
+            }
+        });
     });
     let result = done.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     match result.expect("a job leaves its result before it says that it is ready") {
@@ -90,6 +95,17 @@ struct Done<T> {
     result: Mutex<Option<std::thread::Result<T>>>,
     ready: AtomicBool,
     caller: Arc<Task>,
+}
+
+/// How many calls run or wait for an OS thread.
+pub(crate) fn running() -> usize {
+    let state = POOL.state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.jobs.len() + state.threads - state.idle
+}
+
+/// How many OS threads there are for calls.
+pub(crate) fn threads() -> usize {
+    POOL.state.lock().unwrap_or_else(PoisonError::into_inner).threads
 }
 
 impl Pool {

@@ -1,13 +1,16 @@
 //! What the workers of one runtime share, and what the outside sees of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 use sward_engine::{EngineKind, Waker};
 
+use super::counters::Counters;
 use super::mailbox::{Mailbox, Message};
 use super::task::Task;
+use crate::diagnosis::{self, StackUse};
 use crate::thread::ScopeData;
 
 /// One runtime. Every green thread holds a reference.
@@ -25,6 +28,10 @@ pub(crate) struct Shared {
     /// (it holds that thread, which holds this).
     exit: Mutex<Option<Arc<ScopeData>>>,
     engine: EngineKind,
+    /// The number of the main thread.
+    main: OnceLock<NonZeroU64>,
+    watched: bool,
+    stack_use: Option<StackUse>,
 }
 
 /// The outside of a worker.
@@ -33,33 +40,21 @@ struct Remote {
     /// Set before the worker takes its first task, never changed.
     waker: OnceLock<Waker>,
     stealer: Stealer<Arc<Task>>,
-    counters: Counters,
-}
-
-/// Written by the owning worker, read by anyone.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct Counters {
-    pub(crate) live: AtomicUsize,
-    pub(crate) spawned: AtomicU64,
-    pub(crate) switches: AtomicU64,
-    pub(crate) steals: AtomicU64,
-}
-
-impl Counters {
-    /// Adds without a locked instruction: there is one writer.
-    pub(crate) fn add(counter: &AtomicU64, amount: u64) {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-    }
+    counters: Arc<Counters>,
 }
 
 impl Shared {
-    pub(crate) fn new(stealers: Vec<Stealer<Arc<Task>>>, stack_bytes: usize, engine: EngineKind) -> Shared {
+    pub(crate) fn new(
+        stealers: Vec<Stealer<Arc<Task>>>,
+        stack_bytes: usize,
+        engine: EngineKind,
+        settings: &diagnosis::Settings,
+    ) -> Shared {
         let workers = stealers.into_iter().map(|stealer| Remote {
             mailbox: Mailbox::new(),
             waker: OnceLock::new(),
             stealer,
-            counters: Counters::default(),
+            counters: Arc::default(),
         });
         Shared {
             workers: workers.collect(),
@@ -69,6 +64,9 @@ impl Shared {
             stack_bytes,
             exit: Mutex::new(None),
             engine,
+            main: OnceLock::new(),
+            watched: settings.stall_after.is_some(),
+            stack_use: settings.stack_report.then(StackUse::default),
         }
     }
 
@@ -76,10 +74,31 @@ impl Shared {
         self.engine
     }
 
+    /// Whether a monitor looks at what each worker is running.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// How deep the stacks have been, if somebody wants to know.
+    pub(crate) fn stack_use(&self) -> Option<&StackUse> {
+        self.stack_use.as_ref()
+    }
+
+    /// Threads that have not started and stand where any worker may take them.
+    pub(crate) fn unstarted(&self) -> usize {
+        self.injector.len() + self.workers.iter().map(|worker| worker.stealer.len()).sum::<usize>()
+    }
+
     /// The count of threads that are joined at exit; `main` is the one to wait for them.
     pub(crate) fn set_main(&self, main: &Arc<Task>) {
+        let set = self.main.set(main.id());
+        debug_assert!(set.is_ok(), "there is one main thread");
         *self.exit.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Arc::new(ScopeData::new(Arc::clone(main))));
+    }
+
+    pub(crate) fn is_main(&self, task: &Task) -> bool {
+        self.main.get() == Some(&task.id())
     }
 
     /// `None` once the runtime is ending.
@@ -99,7 +118,7 @@ impl Shared {
         &self.workers[worker].mailbox
     }
 
-    pub(crate) fn counters(&self, worker: usize) -> &Counters {
+    pub(crate) fn counters(&self, worker: usize) -> &Arc<Counters> {
         &self.workers[worker].counters
     }
 
@@ -189,6 +208,13 @@ impl Shared {
                 }
             }
         })
+    }
+
+    /// The runtime is over or about to be: ends what no worker will start any more.
+    pub(crate) fn abandon_unstarted(&self) {
+        while let Some(task) = self.steal(0) {
+            super::worker::abandon(task);
+        }
     }
 
     /// Green threads that live, over all workers.

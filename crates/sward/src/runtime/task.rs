@@ -34,6 +34,7 @@ use sward_engine::Operation;
 
 use super::futex;
 use super::mailbox::Message;
+use super::reason::Reason;
 use super::shared::Shared;
 use super::worker::Worker;
 
@@ -65,6 +66,10 @@ pub(crate) struct Local {
     pub(crate) body: UnsafeCell<Body>,
     pub(crate) suspender: Cell<*const Suspender>,
     pub(crate) waiting: Cell<Waiting>,
+    /// What it says it is parked for, in its own frame, or null.
+    pub(crate) reason: Cell<*const Reason<'static>>,
+    /// When it was last resumed: milliseconds of the coarse clock above, the worker's count of switches below.
+    pub(crate) stamp: Cell<u64>,
     /// While above 0, a cancel is not delivered.
     pub(crate) shields: Cell<u32>,
     /// The values of `thread::Local`.
@@ -95,6 +100,10 @@ pub(crate) trait Start: Send + Sync {
     /// The closure will not run: keeps `reason` as the result. Does not unwind.
     fn abandon(self: Arc<Self>, reason: Box<dyn Any + Send>);
 }
+
+/// Whether a parked thread is so by its own will, in `thread::park`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserPark(pub(crate) bool);
 
 /// What a suspended green thread waits for, when it is not `park`.
 #[derive(Clone, Copy)]
@@ -166,6 +175,8 @@ impl Task {
                 body: UnsafeCell::new(body),
                 suspender: Cell::new(ptr::null()),
                 waiting: Cell::new(Waiting::Nothing),
+                reason: Cell::new(ptr::null()),
+                stamp: Cell::new(0),
                 shields: Cell::new(0),
                 storage: UnsafeCell::new(None),
                 deadline: Cell::new(ptr::null()),
@@ -227,7 +238,10 @@ impl Task {
     pub(crate) fn cancel(self: &Arc<Self>) {
         self.notify(NOTIFIED | CANCEL);
         // It may wait for the kernel or the clock, which only its worker may interrupt.
-        if let Some(shared) = &self.shared {
+        // (Not once it is over: its runtime may be, too, and nobody would read the message, which holds the runtime.)
+        if let Some(shared) = &self.shared
+            && !self.is_complete()
+        {
             shared.send(self.worker(), Message::Cancel(Arc::clone(self)));
         }
     }
@@ -246,6 +260,12 @@ impl Task {
                 Err(actual) => state = actual,
             }
         }
+    }
+
+    /// Whether it is suspended until it is notified, and if so, whether in `thread::park`.
+    pub(crate) fn is_parked(&self) -> Option<UserPark> {
+        let state = self.state.load(Ordering::Relaxed);
+        (state & PARKED != 0).then_some(UserPark(state & USER != 0))
     }
 
     /// Whether a cancel has been asked for.

@@ -24,6 +24,7 @@ use super::deadline;
 use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
 use super::worker::Worker;
+use crate::diagnosis;
 use crate::thread::{self, Cancelled};
 
 /// The worker and task to suspend on, or `None` where blocking has to hold up the OS thread.
@@ -50,6 +51,13 @@ fn deliver_cancel(task: &Task) {
 
 #[cold]
 fn unwind(task: &Task, local: &Local) -> ! {
+    if !task.is_cancelled()
+        && deadline::expired(local).is_none()
+        && let Some(report) = diagnosis::sentence_of(task)
+    {
+        local.expired.set(false);
+        panic!("{report}");
+    }
     local.cancelling.set(true);
     match deadline::expired(local) {
         Some(expired) if !task.is_cancelled() => resume_unwind(Box::new(expired)),
@@ -139,7 +147,7 @@ pub(crate) fn sleep(duration: Duration) {
 }
 
 /// Lets everything else run that is ready. A cancellation point.
-#[inline]
+#[inline(always)]
 pub(crate) fn yield_now() {
     let Some((worker, task)) = green() else { return std::thread::yield_now() };
     deliver_cancel(task);
@@ -149,7 +157,7 @@ pub(crate) fn yield_now() {
 /// Blocks the calling thread until its [`Task::unpark`] is called (or has been since the last park), or until the
 /// deadline. May return for no reason, so the caller looks again at what it waits for. A cancellation point: it
 /// may unwind, so the caller's claims (a place in a queue) are withdrawn by destructors.
-#[inline]
+#[inline(always)]
 pub(crate) fn park(deadline: Option<Instant>) {
     let Some((worker, task)) = green() else { return block(false, deadline) };
     deliver_cancel(task);
@@ -160,7 +168,7 @@ pub(crate) fn park(deadline: Option<Instant>) {
 }
 
 /// `thread::park`: as [`park`], but the user's token ends it, too.
-#[inline]
+#[inline(always)]
 pub(crate) fn user_park(deadline: Option<Instant>) {
     let Some((worker, task)) = green() else { return block(true, deadline) };
     deliver_cancel(task);
@@ -170,23 +178,26 @@ pub(crate) fn user_park(deadline: Option<Instant>) {
     deliver_cancel(task);
 }
 
-#[inline]
+#[inline(always)]
 fn suspend_parked(worker: &Worker, task: &Task, deadline: Option<Instant>) {
     match deadline {
-        None => worker.suspend(task),
-        Some(deadline) => {
-            let timer = Timer::new(task);
-            // SAFETY: stopped below, before the frame is left.
-            unsafe { worker.start_timer(&timer, deadline) };
-            worker.suspend(task);
-            worker.stop_timer(&timer);
-        }
+        None => worker.suspend_parked(task),
+        Some(deadline) => suspend_parked_until(worker, task, deadline),
     }
+}
+
+#[inline(never)]
+fn suspend_parked_until(worker: &Worker, task: &Task, deadline: Instant) {
+    let timer = Timer::new(task);
+    // SAFETY: stopped below, before the frame is left.
+    unsafe { worker.start_timer(&timer, deadline) };
+    worker.suspend_parked(task);
+    worker.stop_timer(&timer);
 }
 
 /// [`park`] for those who withdraw their claims themselves: a cancel ends it, too, but does not unwind. Ask
 /// [`is_cancel_due`] before and after, and call [`cancel_again`] when nothing is claimed any more.
-#[inline]
+#[inline(always)]
 pub(crate) fn park_quietly(deadline: Option<Instant>) {
     match green() {
         Some((worker, task)) => {
@@ -194,13 +205,18 @@ pub(crate) fn park_quietly(deadline: Option<Instant>) {
                 suspend_parked(worker, task, deadline);
             }
         }
-        None => thread::with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task.
-            let local = unsafe { task.local() };
-            task.block(false, deadline::nearest(local, deadline));
-            deadline::look_at_clock(local);
-        }),
+        None => block_quietly(deadline),
     }
+}
+
+#[cold]
+fn block_quietly(deadline: Option<Instant>) {
+    thread::with_current_task(|task| {
+        // SAFETY: it is the calling thread's own task.
+        let local = unsafe { task.local() };
+        task.block(false, deadline::nearest(local, deadline));
+        deadline::look_at_clock(local);
+    });
 }
 
 /// Whether a cancellation point would unwind the calling thread here.

@@ -1,9 +1,11 @@
 //! `std::sync::Barrier`, green.
 
 use std::fmt;
+use std::panic::Location;
 
 use super::short_lock::ShortLock;
 use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use crate::runtime::reason::{What, because};
 
 /// Lets a number of threads wait for each other: [`std::sync::Barrier`].
 ///
@@ -23,18 +25,21 @@ impl Barrier {
 
     /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used
     /// again. A cancellation point.
+    #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let mut waiting = self.waiting.lock();
         if waiting.len() + 1 >= self.parties {
             let mut wakes = Wakes::none();
-            wakes.extend(waiting.choose_all());
+            waiting.choose_all(&mut wakes);
             drop(waiting);
             wakes.unpark();
             return BarrierWaitResult { is_leader: true };
         }
         let key = waiting.push_back(());
         drop(waiting);
-        sleep_until_chosen(&self.waiting, |waiting| waiting, key, None, |_| Wakes::none());
+        because(What::Object("the Barrier", (&raw const *self).addr()), Location::caller(), || {
+            sleep_until_chosen(&self.waiting, |waiting| waiting, key, None, |_| Wakes::none())
+        });
         BarrierWaitResult { is_leader: false }
     }
 }

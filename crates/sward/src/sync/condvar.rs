@@ -5,12 +5,14 @@
 //! notified and holding the mutex again passes it on.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::LockResult;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lot::{self, Place, Waited};
 use super::{Mutex, MutexGuard};
+use crate::runtime::reason::{What, because};
 
 /// Lets threads wait for something to become true about what a [`Mutex`] protects: [`std::sync::Condvar`].
 ///
@@ -30,6 +32,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Mutex::lock`].
+    #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.wait_until(guard, None).0
     }
@@ -38,6 +41,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Mutex::lock`].
+    #[track_caller]
     pub fn wait_while<'a, T, F>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -56,6 +60,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Mutex::lock`].
+    #[track_caller]
     pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -69,6 +74,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Mutex::lock`].
+    #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -117,6 +123,7 @@ impl Condvar {
         });
     }
 
+    #[track_caller]
     fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -130,7 +137,9 @@ impl Condvar {
         let withdraw = OnUnwind(|| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         });
-        let waited = lot::wait(self.address(), 0, Place::Last, deadline, count, || drop(guard));
+        let waited = because(What::Object("the Condvar", self.address()), Location::caller(), || {
+            lot::wait(self.address(), 0, Place::Last, deadline, count, || drop(guard))
+        });
         if waited == Waited::Chosen {
             withdraw.defuse();
         } else {
@@ -139,6 +148,7 @@ impl Condvar {
         (self.lock_again(mutex, waited), waited)
     }
 
+    #[track_caller]
     fn lock_again<'a, T>(&self, mutex: &'a Mutex<T>, waited: Waited) -> LockResult<MutexGuard<'a, T>> {
         let pass_on = OnUnwind(|| {
             if waited == Waited::Chosen {

@@ -1,11 +1,13 @@
 //! A flag that threads wait for. (Python's `threading.Event`.)
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::short_lock::ShortLock;
 use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use crate::runtime::reason::{What, because};
 
 /// A flag that is up or down, and that threads can wait for.
 ///
@@ -42,7 +44,7 @@ impl Event {
         let mut wakes = Wakes::none();
         let mut waiting = self.waiting.lock();
         self.is_set.store(true, Ordering::Release);
-        wakes.extend(waiting.choose_all());
+        waiting.choose_all(&mut wakes);
         drop(waiting);
         wakes.unpark();
     }
@@ -54,15 +56,18 @@ impl Event {
     }
 
     /// Waits until the flag is up. A cancellation point.
+    #[track_caller]
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
     /// Waits until the flag is up, for at most `duration`; says whether it was. A cancellation point.
+    #[track_caller]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
         self.wait_until(Instant::now().checked_add(duration))
     }
 
+    #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         if self.is_set() {
             return true;
@@ -73,7 +78,9 @@ impl Event {
         }
         let key = waiting.push_back(());
         drop(waiting);
-        sleep_until_chosen(&self.waiting, |waiting| waiting, key, deadline, |_| Wakes::none())
+        because(What::Object("the Event", (&raw const *self).addr()), Location::caller(), || {
+            sleep_until_chosen(&self.waiting, |waiting| waiting, key, deadline, |_| Wakes::none())
+        })
     }
 }
 

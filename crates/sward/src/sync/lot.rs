@@ -117,7 +117,7 @@ impl Waiters<'_> {
     /// Chooses the first waiter; false if there is none.
     pub(super) fn choose_first(&mut self) -> bool {
         let Some(key) = self.first_key() else { return false };
-        self.wakes.push(self.list.choose(key));
+        self.list.choose(key, &mut self.wakes);
         true
     }
 }

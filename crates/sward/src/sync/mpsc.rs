@@ -34,6 +34,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if the receiver is gone.
+    #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.0.send(message).map_err(|error| SendError(error.into_inner()))
     }
@@ -60,6 +61,7 @@ impl<T> SyncSender<T> {
     ///
     /// # Errors
     /// The message, if the receiver is gone, or goes while the sender waits.
+    #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.0.send(message).map_err(|error| SendError(error.into_inner()))
     }
@@ -115,6 +117,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
+    #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receiver.recv().map_err(|_| RecvError)
     }
@@ -123,6 +126,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout).map_err(timeout_error)
     }

@@ -73,8 +73,9 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// The guard in a [`PoisonError`], if a thread panicked while it held the lock.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        self.raw.lock();
+        self.raw.lock("the Mutex");
         self.guard()
     }
 
@@ -83,6 +84,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`lock`](Mutex::lock).
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if self.raw.try_lock() { Ok(self.guard()?) } else { Err(TryLockError::WouldBlock) }
     }

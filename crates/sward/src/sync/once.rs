@@ -11,11 +11,12 @@
 //! So no bit says that there are any.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place};
+use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 
 const INCOMPLETE: u32 = 0;
@@ -64,6 +65,7 @@ impl Once {
     /// # Panics
     /// If an earlier initialization has panicked.
     #[inline]
+    #[track_caller]
     pub fn call_once<F>(&self, f: F)
     where
         F: FnOnce(),
@@ -76,6 +78,7 @@ impl Once {
     /// As [`call_once`](Once::call_once), but runs `f` also if an earlier initialization has panicked. A
     /// cancellation point if it waits for another's.
     #[inline]
+    #[track_caller]
     pub fn call_once_force<F>(&self, f: F)
     where
         F: FnOnce(&OnceState),
@@ -95,6 +98,7 @@ impl Once {
     ///
     /// # Panics
     /// If an initialization has panicked.
+    #[track_caller]
     pub fn wait(&self) {
         self.wait_for(|state| {
             assert!(state != POISONED, "Once instance has previously been poisoned");
@@ -102,6 +106,7 @@ impl Once {
     }
 
     /// Waits until an initialization is complete, ignoring those that panicked. A cancellation point.
+    #[track_caller]
     pub fn wait_force(&self) {
         self.wait_for(|_| ());
     }
@@ -119,6 +124,7 @@ impl Once {
     }
 
     #[cold]
+    #[track_caller]
     fn call(&self, force: bool, f: impl FnOnce(&OnceState)) {
         let mut state = self.state.load(Acquire);
         loop {
@@ -144,9 +150,12 @@ impl Once {
     }
 
     /// Blocks until the state has changed, if it is such as `same` says.
+    #[track_caller]
     fn wait_while(&self, same: impl Fn(u32) -> bool) {
         let must_wait = || same(self.state.load(Relaxed));
-        lot::wait(self.address(), 0, Place::Last, None, must_wait, || ());
+        because(What::Object("the Once", self.address()), Location::caller(), || {
+            lot::wait(self.address(), 0, Place::Last, None, must_wait, || ());
+        });
     }
 
     fn address(&self) -> usize {

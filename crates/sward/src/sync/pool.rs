@@ -56,6 +56,7 @@ impl<T, E> Pool<T, E> {
     ///
     /// # Errors
     /// The factory's.
+    #[track_caller]
     pub fn get(&self) -> Result<Pooled<'_, T, E>, E> {
         self.fill(self.places.acquire(1))
     }
@@ -64,6 +65,7 @@ impl<T, E> Pool<T, E> {
     ///
     /// # Errors
     /// [`PoolError::TimedOut`], or the factory's error.
+    #[track_caller]
     pub fn get_timeout(&self, duration: Duration) -> Result<Pooled<'_, T, E>, PoolError<E>> {
         let place = self.places.acquire_timeout(1, duration).ok_or(PoolError::TimedOut)?;
         self.fill(place).map_err(PoolError::Factory)

@@ -21,10 +21,13 @@
 //! It is *reserved* and not *handed over*: who must not suspend because it unwinds may take it all the same.
 //! So a lock that is never held across a blocking call is never found in the hands of a suspended thread.
 
+use std::panic::Location;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place, Waited};
+use crate::diagnosis::holds;
+use crate::runtime::reason::{What, because};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -49,28 +52,35 @@ impl RawMutex {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_lock(&self) -> bool {
-        self.state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok()
+        let taken = self.state.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok();
+        if taken {
+            holds::taken(self.address(), Location::caller());
+        }
+        taken
     }
 
-    /// A cancellation point if it has to wait.
+    /// A cancellation point if it has to wait. `kind` says in reports what the thread waits for.
     #[inline]
-    pub(super) fn lock(&self) {
+    #[track_caller]
+    pub(super) fn lock(&self, kind: &'static str) {
         if !self.try_lock() {
-            self.lock_contended();
+            self.lock_contended(kind, Location::caller());
         }
     }
 
     /// By the holder only.
     #[inline]
     pub(super) fn unlock(&self) {
+        holds::released(self.address());
         if self.state.compare_exchange(HELD, FREE, Release, Relaxed).is_err() {
             self.unlock_contended();
         }
     }
 
     #[cold]
-    fn lock_contended(&self) {
+    fn lock_contended(&self, what: &'static str, at: &'static Location<'static>) {
         let mut state = self.spin();
         // What holding it looks like for us: once we have waited, others may wait still.
         let mut held = HELD;
@@ -85,7 +95,7 @@ impl RawMutex {
             if may_take {
                 let taken = if state == RESERVED { CONTENDED } else { held };
                 match self.state.compare_exchange_weak(state, taken, Acquire, Relaxed) {
-                    Ok(_) => return,
+                    Ok(_) => return holds::taken(self.address(), at),
                     Err(actual) => state = actual,
                 }
                 continue;
@@ -102,7 +112,9 @@ impl RawMutex {
             }
             let place = if kind == OVERDUE { Place::First } else { Place::Last };
             let must_wait = || self.state.load(Relaxed) == state;
-            let waited = lot::wait(self.address(), kind, place, None, must_wait, || ());
+            let waited = because(What::Held(what, self.address()), at, || {
+                lot::wait(self.address(), kind, place, None, must_wait, || ())
+            });
             if waited == Waited::Chosen {
                 is_chosen = true;
                 held = CONTENDED;

@@ -14,10 +14,13 @@
 //! one waits, newcomers do not join readers who hold the lock, so neither side starves. For barging and
 //! `RESERVED` see `raw_mutex.rs`.
 
+use std::panic::Location;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place, Waited, Waiters};
+use crate::diagnosis::holds;
+use crate::runtime::reason::{What, because};
 
 const READERS: u32 = (1 << 29) - 1;
 const WRITER: u32 = 1 << 29;
@@ -60,13 +63,23 @@ impl RawRwLock {
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_read(&self) -> bool {
-        self.try_take(reading)
+        let taken = self.try_take(reading);
+        if taken {
+            holds::taken_shared(self.address(), Location::caller());
+        }
+        taken
     }
 
     #[inline]
+    #[track_caller]
     pub(super) fn try_write(&self) -> bool {
-        self.try_take(writing)
+        let taken = self.try_take(writing);
+        if taken {
+            holds::taken(self.address(), Location::caller());
+        }
+        taken
     }
 
     #[inline]
@@ -83,22 +96,31 @@ impl RawRwLock {
 
     /// A cancellation point if it has to wait.
     #[inline]
+    #[track_caller]
     pub(super) fn read(&self) {
         if !self.try_read() {
-            self.take_contended(0, reading);
+            self.take_contended(0, reading, Location::caller());
+            holds::taken_shared(self.address(), Location::caller());
         }
     }
 
     /// A cancellation point if it has to wait.
     #[inline]
+    #[track_caller]
     pub(super) fn write(&self) {
         if self.state.compare_exchange(0, WRITER, Acquire, Relaxed).is_err() {
-            self.take_contended(WRITES, writing);
+            self.take_contended(WRITES, writing, Location::caller());
         }
+        holds::taken(self.address(), Location::caller());
     }
 
     #[cold]
-    fn take_contended(&self, mut kind: u32, taking: fn(u32, bool) -> Option<u32>) {
+    fn take_contended(
+        &self,
+        mut kind: u32,
+        taking: fn(u32, bool) -> Option<u32>,
+        at: &'static Location<'static>,
+    ) {
         /// The wait unwinds: who stood behind us may have waited because of us.
         struct Leaves<'a>(&'a RawRwLock);
         impl Drop for Leaves<'_> {
@@ -123,7 +145,10 @@ impl RawRwLock {
             }
             let must_wait = || self.announce(|state| taking(state, privileged).is_none());
             let leaves = Leaves(self);
-            let waited = lot::wait(self.address(), kind, place, None, must_wait, || ());
+            let what = if kind & WRITES != 0 { "the RwLock (to write)" } else { "the RwLock (to read)" };
+            let waited = because(What::Held(what, self.address()), at, || {
+                lot::wait(self.address(), kind, place, None, must_wait, || ())
+            });
             std::mem::forget(leaves);
             is_chosen |= waited == Waited::Chosen;
             state = self.state.load(Relaxed);
@@ -145,6 +170,7 @@ impl RawRwLock {
     /// By one who holds it for reading.
     #[inline]
     pub(super) fn unlock_read(&self) {
+        holds::released(self.address());
         let state = self.state.fetch_sub(1, Release) - 1;
         if is_free(state) && state & QUEUED != 0 {
             self.give_turns();
@@ -154,6 +180,7 @@ impl RawRwLock {
     /// By the one who holds it for writing.
     #[inline]
     pub(super) fn unlock_write(&self) {
+        holds::released(self.address());
         if self.state.compare_exchange(WRITER, 0, Release, Relaxed).is_err() {
             self.state.fetch_and(!WRITER, Release);
             self.give_turns();

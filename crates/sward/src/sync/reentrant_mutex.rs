@@ -62,16 +62,18 @@ impl<T: ?Sized> ReentrantMutex<T> {
     ///
     /// # Panics
     /// If the thread holds it `usize::MAX` times already.
+    #[track_caller]
     pub fn lock(&self) -> ReentrantMutexGuard<'_, T> {
         let this = this_thread();
         if self.owner.load(Ordering::Relaxed) != this {
-            self.raw.lock();
+            self.raw.lock("the ReentrantMutex");
             self.owner.store(this, Ordering::Relaxed);
         }
         self.guard()
     }
 
     /// Takes the mutex if no other thread holds it. Never waits.
+    #[track_caller]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         let this = this_thread();
         if self.owner.load(Ordering::Relaxed) != this {

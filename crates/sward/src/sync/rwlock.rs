@@ -64,6 +64,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Panics
     /// If 2^29 - 1 readers hold it already.
     #[inline]
+    #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.raw.read();
         self.read_guard()
@@ -74,6 +75,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`read`](RwLock::read).
     #[inline]
+    #[track_caller]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() { Ok(self.read_guard()?) } else { Err(TryLockError::WouldBlock) }
     }
@@ -84,6 +86,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// The guard in a [`PoisonError`], if a thread panicked while it held the lock for writing.
     #[inline]
+    #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.raw.write();
         self.write_guard()
@@ -94,6 +97,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`write`](RwLock::write).
     #[inline]
+    #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if self.raw.try_write() { Ok(self.write_guard()?) } else { Err(TryLockError::WouldBlock) }
     }

@@ -4,10 +4,12 @@
 //! is not starved by those who want few.
 
 use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::short_lock::ShortLock;
 use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use crate::runtime::reason::{What, because};
 
 /// A number of permits that threads take and give back.
 ///
@@ -44,7 +46,7 @@ impl State {
                 break;
             }
             self.permits -= count;
-            wakes.push(self.waiting.choose(key));
+            self.waiting.choose(key, &mut wakes);
         }
         wakes
     }
@@ -82,12 +84,14 @@ impl Semaphore {
 
     /// Waits until `count` permits are there and it is the thread's turn, and takes them. A cancellation
     /// point if it has to wait.
+    #[track_caller]
     pub fn acquire(&self, count: usize) -> Permit<'_> {
         self.acquire_until(count, None).expect("without a deadline the wait ends when the permits are there")
     }
 
     /// As [`acquire`](Semaphore::acquire), for at most `duration`. `None`: the time was over. A cancellation
     /// point if it has to wait.
+    #[track_caller]
     pub fn acquire_timeout(&self, count: usize, duration: Duration) -> Option<Permit<'_>> {
         self.acquire_until(count, Instant::now().checked_add(duration))
     }
@@ -98,6 +102,7 @@ impl Semaphore {
         taken.then(|| Permit { semaphore: self, count })
     }
 
+    #[track_caller]
     fn acquire_until(&self, count: usize, deadline: Option<Instant>) -> Option<Permit<'_>> {
         let mut state = self.state.lock();
         if state.take(count) {
@@ -106,8 +111,10 @@ impl Semaphore {
         let key = state.waiting.push_back(count);
         drop(state);
         // If we leave, those behind us may want less than we did.
-        let acquired =
-            sleep_until_chosen(&self.state, |state| &mut state.waiting, key, deadline, State::grant);
+        let what = What::Object("the Semaphore", (&raw const *self).addr());
+        let acquired = because(what, Location::caller(), || {
+            sleep_until_chosen(&self.state, |state| &mut state.waiting, key, deadline, State::grant)
+        });
         acquired.then(|| Permit { semaphore: self, count })
     }
 

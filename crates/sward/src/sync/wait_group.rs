@@ -35,12 +35,14 @@ impl WaitGroup {
     }
 
     /// Leaves the group and waits until all others have. A cancellation point.
+    #[track_caller]
     pub fn wait(self) {
         self.leave().is_empty.wait();
     }
 
     /// As [`wait`](WaitGroup::wait), for at most `duration`; says whether all have left. A cancellation
     /// point.
+    #[track_caller]
     pub fn wait_timeout(self, duration: Duration) -> bool {
         self.leave().is_empty.wait_timeout(duration)
     }

@@ -2,9 +2,12 @@
 //!
 //! Protocol, all of it under the [`ShortLock`] that guards the list: 1. The waiter enters itself
 //! ([`WaitList::push_back`]) and sleeps ([`sleep`]). 2. Who makes its wish come true takes it out of the
-//! order ([`WaitList::choose`]), and unparks it after unlocking. The entry itself stays: it carries the
-//! outcome. 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is good until
-//! its owner gives it up.
+//! order ([`WaitList::choose`]), and unparks it, after unlocking if it runs elsewhere ([`Wakes`]). The entry itself
+//! stays: it carries the outcome. 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is
+//! good until its owner gives it up.
+//!
+//! An entry names its waiter by address, without owning a reference, since counting costs as much as locking does:
+//! **who has an entry is alive, since it removes the entry before it ends.** Hence the address is good under the lock and no longer.
 //!
 //! A wake-up cannot be lost: a waiter that is cancelled or whose time is over looks, under the same lock,
 //! whether it has been chosen meanwhile. If so, that counts, and the cancel is delivered at its next blocking
@@ -16,12 +19,14 @@
 //!                          └──────────── remove (time over, cancelled) ──▲
 //! ```
 
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::short_lock::{ShortGuard, ShortLock};
 use crate::runtime::task::Task;
 use crate::runtime::wait;
+use crate::runtime::worker::Worker;
 use crate::thread;
 
 /// Waiters in order of arrival, each with its wish `I`. A doubly linked list inside a vector.
@@ -41,21 +46,27 @@ pub(crate) struct Key(u32);
 
 const NONE: Key = Key(u32::MAX);
 
+const GOOD: &str = "a key is good until its owner removes the entry";
+
 /// Above this many slots, a list that has become empty gives its memory back.
 const KEPT_SLOTS: usize = 64;
 
-enum Slot<I> {
-    Free { next: Key },
-    Used(Entry<I>),
-}
-
-struct Entry<I> {
-    task: Option<Arc<Task>>,
-    wish: I,
+struct Slot<I> {
+    task: Waiter,
+    /// What the waiter wishes, or its outcome. `None`: the slot is free.
+    wish: Option<I>,
     waiting: bool,
     previous: Key,
+    /// Of a free slot: the next free one.
     next: Key,
 }
+
+/// The address of a waiter's task.
+#[derive(Clone, Copy)]
+struct Waiter(*const Task);
+
+// SAFETY: a task is Send and Sync; that the address is good is the protocol at the head of this file.
+unsafe impl Send for Waiter {}
 
 impl<I> WaitList<I> {
     pub(crate) const fn new() -> WaitList<I> {
@@ -73,11 +84,10 @@ impl<I> WaitList<I> {
     }
 
     /// Enters the calling thread as the last.
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, wish: I) -> Key {
         let key = self.insert(wish, true);
-        let last = self.last;
-        self.entry(key).previous = last;
-        self.link(last, key);
+        self.link(self.last, key);
         self.link(key, NONE);
         key
     }
@@ -85,8 +95,7 @@ impl<I> WaitList<I> {
     /// Enters the calling thread as the first.
     pub(crate) fn push_front(&mut self, wish: I) -> Key {
         let key = self.insert(wish, true);
-        let first = self.first;
-        self.link(key, first);
+        self.link(key, self.first);
         self.link(NONE, key);
         key
     }
@@ -105,11 +114,9 @@ impl<I> WaitList<I> {
     fn waiting(&self) -> impl Iterator<Item = (Key, &I)> {
         let mut key = self.first;
         std::iter::from_fn(move || {
-            let found = (key != NONE).then(|| (key, self.entry_ref(key)));
-            found.map(|(found, entry)| {
-                key = entry.next;
-                (found, &entry.wish)
-            })
+            let found = (key != NONE).then_some(key)?;
+            key = self.slot(found).next;
+            Some((found, self.wish_ref(found)))
         })
     }
 
@@ -124,123 +131,144 @@ impl<I> WaitList<I> {
     }
 
     /// The wish of an entry, or its outcome.
+    #[inline]
     pub(crate) fn wish(&mut self, key: Key) -> &mut I {
-        &mut self.entry(key).wish
+        self.slot_mut(key).wish.as_mut().expect(GOOD)
     }
 
     /// As [`WaitList::wish`], to look at.
+    #[inline]
     pub(crate) fn wish_ref(&self, key: Key) -> &I {
-        &self.entry_ref(key).wish
+        self.slot(key).wish.as_ref().expect(GOOD)
     }
 
     /// Whether the entry has not been chosen.
+    #[inline]
     pub(crate) fn is_waiting(&self, key: Key) -> bool {
-        self.entry_ref(key).waiting
+        self.slot(key).waiting
     }
 
-    /// Takes a waiter out of the order and gives the task to unpark.
-    pub(crate) fn choose(&mut self, key: Key) -> Arc<Task> {
+    /// Takes a waiter out of the order and unparks it by means of `wakes`.
+    #[inline]
+    pub(crate) fn choose(&mut self, key: Key, wakes: &mut Wakes) {
         self.unlink(key);
-        self.entry(key).task.take().expect("who waits has not been chosen")
+        self.wake(key, wakes);
     }
 
-    /// Takes a waiter out of the order whose wish will be granted later, with [`WaitList::take_task`].
+    /// Takes a waiter out of the order whose wish will be granted later, with [`WaitList::wake`].
     pub(crate) fn promise(&mut self, key: Key) {
         self.unlink(key);
     }
 
-    /// The task of an entry that was promised its wish, to unpark it before the wish is granted.
-    pub(crate) fn task(&mut self, key: Key) -> Arc<Task> {
-        self.entry(key).task.clone().expect("what was promised has its task")
+    /// Unparks the owner of an entry by means of `wakes`.
+    #[inline]
+    pub(crate) fn wake(&mut self, key: Key, wakes: &mut Wakes) {
+        wakes.push(self.slot(key).task);
     }
 
-    /// The task of an entry that was promised its wish, now that it is granted.
-    pub(crate) fn take_task(&mut self, key: Key) -> Arc<Task> {
-        self.entry(key).task.take().expect("what was promised has its task")
+    /// Takes the first waiter out of the order and unparks it by means of `wakes`; false if there is none.
+    pub(crate) fn choose_first(&mut self, wakes: &mut Wakes) -> bool {
+        let first = self.first();
+        if let Some(key) = first {
+            self.choose(key, wakes);
+        }
+        first.is_some()
     }
 
-    /// Takes the first waiter out of the order.
-    pub(crate) fn choose_first(&mut self) -> Option<Arc<Task>> {
-        self.first().map(|key| self.choose(key))
-    }
-
-    /// Takes all waiters out of the order.
-    pub(crate) fn choose_all(&mut self) -> Vec<Arc<Task>> {
-        std::iter::from_fn(|| self.choose_first()).collect()
+    /// Takes all waiters out of the order and unparks them by means of `wakes`.
+    pub(crate) fn choose_all(&mut self, wakes: &mut Wakes) {
+        while self.choose_first(wakes) {}
     }
 
     /// Ends an entry, chosen or not. For its owner.
     pub(crate) fn remove(&mut self, key: Key) -> I {
+        let wish = self.slot_mut(key).wish.take().expect(GOOD);
+        self.free(key);
+        wish
+    }
+
+    /// As [`WaitList::remove`], when nothing of the wish is wanted: it need not be moved, only dropped.
+    #[inline]
+    pub(crate) fn discard(&mut self, key: Key) {
+        self.slot_mut(key).wish = None;
+        self.free(key);
+    }
+
+    #[inline]
+    fn free(&mut self, key: Key) {
         if self.is_waiting(key) {
             self.unlink(key);
         }
-        let slot = std::mem::replace(&mut self.slots[key.0 as usize], Slot::Free { next: self.free });
+        self.slot_mut(key).next = self.free;
         self.free = key;
         self.used -= 1;
         if self.used == 0 && self.slots.len() > KEPT_SLOTS {
             self.slots = Vec::new();
             self.free = NONE;
         }
-        match slot {
-            Slot::Used(entry) => entry.wish,
-            Slot::Free { .. } => unreachable!("a key is good until its owner removes the entry"),
-        }
     }
 
+    #[inline(always)]
     fn insert(&mut self, wish: I, waiting: bool) -> Key {
-        let task = Some(thread::with_current_task(Arc::clone));
-        let slot = Slot::Used(Entry { task, wish, waiting, previous: NONE, next: NONE });
+        if self.free == NONE {
+            self.grow();
+        }
         self.used += 1;
         self.waiting += usize::from(waiting);
-        if self.free == NONE {
-            let key = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 threads wait"));
-            self.slots.push(slot);
-            return key;
-        }
         let key = self.free;
-        if let Slot::Free { next } = std::mem::replace(&mut self.slots[key.0 as usize], slot) {
-            self.free = next;
-        }
+        let slot = self.slot_mut(key);
+        // Part by part: a whole slot written at once would be read in other parts right after, which stalls.
+        slot.task = Waiter(thread::with_current_task(Arc::as_ptr));
+        slot.wish = Some(wish);
+        slot.waiting = waiting;
+        self.free = self.slot(key).next;
         key
     }
 
+    /// Makes a free slot.
+    #[cold]
+    fn grow(&mut self) {
+        self.free = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 threads wait"));
+        let slot = Slot { task: Waiter(ptr::null()), wish: None, waiting: false, previous: NONE, next: NONE };
+        self.slots.push(slot);
+    }
+
+    #[inline]
     fn unlink(&mut self, key: Key) {
-        let entry = self.entry(key);
-        debug_assert!(entry.waiting, "who has been chosen is not chosen again");
-        entry.waiting = false;
-        let (previous, next) = (entry.previous, entry.next);
+        let slot = self.slot_mut(key);
+        debug_assert!(slot.waiting, "who has been chosen is not chosen again");
+        slot.waiting = false;
+        let (previous, next) = (slot.previous, slot.next);
         self.link(previous, next);
         self.waiting -= 1;
     }
 
     /// Makes `right` the neighbour of `left`; [`NONE`] is the end.
+    #[inline]
     fn link(&mut self, left: Key, right: Key) {
         match left {
             NONE => self.first = right,
-            left => self.entry(left).next = right,
+            left => self.slot_mut(left).next = right,
         }
         match right {
             NONE => self.last = left,
-            right => self.entry(right).previous = left,
+            right => self.slot_mut(right).previous = left,
         }
     }
 
-    fn entry(&mut self, key: Key) -> &mut Entry<I> {
-        match &mut self.slots[key.0 as usize] {
-            Slot::Used(entry) => entry,
-            Slot::Free { .. } => unreachable!("a key is good until its owner removes the entry"),
-        }
+    #[inline]
+    fn slot(&self, key: Key) -> &Slot<I> {
+        &self.slots[key.0 as usize]
     }
 
-    fn entry_ref(&self, key: Key) -> &Entry<I> {
-        match &self.slots[key.0 as usize] {
-            Slot::Used(entry) => entry,
-            Slot::Free { .. } => unreachable!("a key is good until its owner removes the entry"),
-        }
+    #[inline]
+    fn slot_mut(&mut self, key: Key) -> &mut Slot<I> {
+        &mut self.slots[key.0 as usize]
     }
 }
 
-/// Who is to be unparked once the lock has been let go.
+/// Who is to be unparked once the lock has been let go: those who run elsewhere. Who belongs to the calling thread's worker
+/// cannot run before the calling thread suspends, so it is unparked at once.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Wakes {
@@ -249,11 +277,26 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
+    #[inline]
     pub(crate) fn none() -> Wakes {
         Wakes::default()
     }
 
-    pub(crate) fn push(&mut self, task: Arc<Task>) {
+    /// Under the lock of the list that the waiter stands in.
+    #[inline]
+    fn push(&mut self, waiter: Waiter) {
+        // SAFETY: under the lock, a waiter is alive.
+        let task = unsafe { &*waiter.0 };
+        if is_of_this_worker(task) { task.unpark() } else { self.keep(waiter) }
+    }
+
+    #[cold]
+    fn keep(&mut self, waiter: Waiter) {
+        // SAFETY: under the lock, a waiter is alive; and tasks live in an `Arc`, from which the address came.
+        let task = unsafe {
+            Arc::increment_strong_count(waiter.0);
+            Arc::from_raw(waiter.0)
+        };
         if self.first.is_none() {
             self.first = Some(task);
         } else {
@@ -261,18 +304,31 @@ impl Wakes {
         }
     }
 
-    pub(crate) fn extend(&mut self, tasks: impl IntoIterator<Item = Arc<Task>>) {
-        for task in tasks {
-            self.push(task);
+    /// Unparks them in order. Not under a lock.
+    #[inline]
+    pub(crate) fn unpark(self) {
+        if self.first.is_some() {
+            self.unpark_each();
+        } else {
+            // Nothing to drop, and the compiler does not see it.
+            std::mem::forget(self);
         }
     }
 
-    /// Unparks them in order. Not under a lock.
-    pub(crate) fn unpark(self) {
+    #[cold]
+    fn unpark_each(self) {
         for task in self.first.into_iter().chain(self.others) {
             task.unpark();
         }
     }
+}
+
+#[inline]
+fn is_of_this_worker(task: &Task) -> bool {
+    Worker::current().is_some_and(|(worker, _)| {
+        worker.index() == task.worker()
+            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, worker.shared()))
+    })
 }
 
 /// How [`sleep`] ended.
@@ -290,6 +346,7 @@ pub(crate) enum End {
 /// `is_done` says that the outcome is there, or the deadline, or a cancel, which it leaves to the caller. Who
 /// has been chosen does not leave before the outcome. Returns with the lock held; the caller removes the
 /// entry.
+#[inline(always)]
 pub(crate) fn sleep<S, I>(
     lock: &ShortLock<S>,
     list: impl Fn(&mut S) -> &mut WaitList<I>,
@@ -299,24 +356,28 @@ pub(crate) fn sleep<S, I>(
 ) -> (ShortGuard<'_, S>, End) {
     let mut is_chosen = false;
     loop {
-        if is_chosen {
-            wait::park_quietly(None);
-        } else if !wait::is_cancel_due() {
-            wait::park_quietly(deadline);
+        if is_chosen || !wait::is_cancel_due() {
+            wait::park_quietly(if is_chosen { None } else { deadline });
         }
         let mut state = lock.lock();
         let waiters = list(&mut state);
         is_chosen = !waiters.is_waiting(key);
         if is_chosen {
-            if is_done(waiters.wish(key)) {
+            if is_done(waiters.wish_ref(key)) {
                 return (state, End::Chosen);
             }
-        } else if wait::is_cancel_due() {
-            return (state, End::Cancelled);
-        } else if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return (state, End::TimedOut);
+        } else if let Some(end) = reason_to_leave(deadline) {
+            return (state, end);
         }
     }
+}
+
+#[cold]
+fn reason_to_leave(deadline: Option<Instant>) -> Option<End> {
+    if wait::is_cancel_due() {
+        return Some(End::Cancelled);
+    }
+    deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(End::TimedOut)
 }
 
 /// The common case of [`sleep`]: the wish is to be chosen. True if that has happened, false if the time was

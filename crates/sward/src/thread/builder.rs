@@ -115,10 +115,10 @@ impl Builder {
     {
         // SAFETY: closure and result are 'static.
         let (joiner, task) = unsafe { self.prepare(shared, f, None, Location::caller()) };
+        shared.inject(task);
+        // The workers may have looked for the last time. Whoever sees the stop after its own push takes the rest.
         if shared.is_stopping() {
-            crate::runtime::worker::abandon(task)
-        } else {
-            shared.inject(task)
+            shared.abandon_unstarted();
         }
         JoinHandle(joiner)
     }

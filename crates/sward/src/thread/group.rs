@@ -1,8 +1,10 @@
 //! Waiting for several threads at once.
 
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::{JoinHandle, Result};
+use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 
 /// Waits for all of `handles`, for `timeout` at most (`None`: without limit). Gives each thread's result in order, or its
@@ -14,6 +16,7 @@ use crate::runtime::wait;
 /// let squares: Vec<_> = thread::join_all(threads, None).into_iter().map(|done| done.unwrap().unwrap()).collect();
 /// assert_eq!(squares, [0, 1, 4]);
 /// ```
+#[track_caller]
 pub fn join_all<T>(
     handles: impl IntoIterator<Item = JoinHandle<T>>,
     timeout: Option<Duration>,
@@ -41,6 +44,7 @@ pub fn join_all<T>(
 ///     other.thread().unpark();
 /// }
 /// ```
+#[track_caller]
 pub fn first<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Result<T>, Vec<JoinHandle<T>>) {
     /// Withdraws the registrations, also when a cancel unwinds the wait.
     struct Registered<T>(Vec<JoinHandle<T>>);
@@ -61,10 +65,11 @@ pub fn first<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Res
     for handle in &waiting.0 {
         super::with_current_task(|here| handle.0.task().set_joiner(here.clone()));
     }
+    let at = Location::caller();
     let place = loop {
         match waiting.0.iter().position(JoinHandle::is_finished) {
             Some(place) => break place,
-            None => wait::park(None),
+            None => because(What::Object("the first of some threads", 0), at, || wait::park(None)),
         }
     };
     let done = waiting.0.remove(place);

@@ -1,11 +1,13 @@
 //! Waiting for a thread, and ending it.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::packet::TakeResult;
 use super::{Result, Thread};
+use crate::runtime::reason::{What, because};
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 
@@ -22,6 +24,7 @@ impl<T> Joiner<'_, T> {
         &self.thread.0
     }
 
+    #[track_caller]
     pub(super) fn join(self) -> Result<T> {
         await_completion(self.task(), None);
         if let Some(native) = self.native {
@@ -32,6 +35,7 @@ impl<T> Joiner<'_, T> {
 }
 
 /// Blocks until `task` is over; false if the deadline passed before. A cancellation point.
+#[track_caller]
 fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
     /// Withdraws the registration, also when a cancel unwinds the wait.
     struct Registered<'a>(&'a Task);
@@ -44,13 +48,15 @@ fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
         return true;
     }
     let _registered = Registered(task);
-    while !task.is_complete() {
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return false;
+    because(What::End(task), Location::caller(), || {
+        while !task.is_complete() {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return false;
+            }
+            wait::park(deadline);
         }
-        wait::park(deadline);
-    }
-    true
+        true
+    })
 }
 
 /// Owns the permission to wait for a thread's end: [`std::thread::JoinHandle`]. Dropping it detaches the thread.
@@ -66,6 +72,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The payload of the thread's panic, or [`Cancelled`](super::Cancelled) in its box.
+    #[track_caller]
     pub fn join(self) -> Result<T> {
         self.0.join()
     }
@@ -74,6 +81,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// The handle itself, to go on with.
+    #[track_caller]
     pub fn join_timeout(self, duration: Duration) -> std::result::Result<Result<T>, Self> {
         let deadline = Instant::now().checked_add(duration);
         if await_completion(self.0.task(), deadline) { Ok(self.join()) } else { Err(self) }

@@ -6,13 +6,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::join_handle::Joiner;
 use super::{Builder, Result, Thread};
 use crate::runtime::deadline::is_interruption;
+use crate::runtime::reason::{What, because};
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 
@@ -85,10 +86,20 @@ impl ScopeData {
         }
     }
 
+    #[track_caller]
     pub(crate) fn await_children(&self) {
-        while self.running.load(Ordering::Acquire) != 0 {
-            wait::park(None);
-        }
+        let at = Location::caller();
+        because(What::Scope(self), at, || {
+            while self.running.load(Ordering::Acquire) != 0 {
+                wait::park(None);
+            }
+        });
+    }
+
+    /// Those that [`ScopeData::add`] has been told of and that are not over.
+    pub(crate) fn unfinished(&self) -> Vec<Arc<Task>> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.iter().filter_map(Weak::upgrade).filter(|task| !task.is_complete()).collect()
     }
 }
 
@@ -107,6 +118,7 @@ impl ScopeData {
 /// });
 /// assert_eq!(numbers, [2, 4, 6]);
 /// ```
+#[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
@@ -187,6 +199,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// The payload of the thread's panic, or [`Cancelled`](super::Cancelled) in its box.
+    #[track_caller]
     pub fn join(self) -> Result<T> {
         self.0.join()
     }

@@ -1,0 +1,173 @@
+//! How many threads fit, green ones and those of the OS, and what one costs.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use sward::time::Duration;
+
+use super::{Chapter, Figure, Outcome, cell_text, mark, times};
+use crate::compare::bench::Bench;
+use crate::compare::child::{self, OURSELVES};
+use crate::compare::plan::Experiment;
+use crate::compare::plot::{Chart, Kind, Row, Rows};
+use crate::compare::quantity::{bytes, count, nanos};
+use crate::compare::server::{Bystanders, Finding};
+use crate::compare::step::{TasksReport, World};
+use crate::compare::study::Metric;
+use crate::compare::table::Table;
+use crate::compare::verdict::Verdict;
+
+const TASKS: Experiment = Experiment::Tasks;
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// So many are tens of thousands.
+const TENS_OF_THOUSANDS: f64 = 20_000.0;
+
+const WORLDS: [(&str, World); 2] = [("green threads", World::Green), ("OS threads", World::Os)];
+
+fn size(outcome: &Outcome, world: World) -> u32 {
+    match world {
+        World::Green => outcome.plan.tasks.green,
+        World::Os => outcome.plan.tasks.os,
+    }
+}
+
+pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+    for (name, world) in WORLDS {
+        let (word, size) = match world {
+            World::Green => ("green", bench.plan.tasks.green),
+            World::Os => ("os", bench.plan.tasks.os),
+        };
+        bench.step(TASKS, name, size.into(), round, |bench| {
+            let size = size.to_string();
+            let command =
+                [OURSELVES, "compare-step", "tasks", "--world", word, "--count", &size].map(str::to_owned);
+            let bystanders = Bystanders::watch(None);
+            let printed = child::output(bench.pinning.server, &command, &bench.interrupt, PATIENCE)?;
+            let report: TasksReport =
+                serde_json::from_str(&printed).with_context(|| format!("it printed {printed:?}"))?;
+            let values = BTreeMap::from([
+                (Metric::TasksAlive, f64::from(report.alive)),
+                (Metric::SpawnNs, report.spawn_ns),
+                (Metric::SwitchNs, report.switch_ns),
+                (Metric::MemoryBytesPerTask, report.memory_bytes),
+            ]);
+            Ok(Finding { values, others_percent: bystanders.percent(), failure: None })
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn chapter(outcome: &Outcome) -> Chapter {
+    let statistic = |world: World, name: &str, metric| {
+        outcome.statistic(TASKS, name, size(outcome, world).into(), metric)
+    };
+    let figure = |name, title, metric, unit: &str, show: fn(f64) -> String, about: &str| {
+        let rows = WORLDS.into_iter().enumerate().filter_map(|(look, (name, world))| {
+            let statistic = statistic(world, name, metric)?;
+            Some(Row {
+                name: name.to_owned(),
+                look,
+                marks: vec![mark(statistic)],
+                text: show(statistic.median),
+            })
+        });
+        Figure {
+            name,
+            title,
+            chart: Chart::Rows(Rows {
+                x_name: unit.into(),
+                kind: Kind::Log,
+                label: show,
+                marks: vec!["median"],
+                rows: rows.collect(),
+            }),
+            about: about.to_owned(),
+            command: "sward compare --tasks".into(),
+        }
+    };
+    let rows = WORLDS.into_iter().map(|(name, world)| {
+        let cell = |metric, show| cell_text(statistic(world, name, metric), show);
+        let asked = count(size(outcome, world).into());
+        let cells = vec![
+            asked,
+            cell(Metric::TasksAlive, count),
+            cell(Metric::SpawnNs, nanos),
+            cell(Metric::SwitchNs, nanos),
+            cell(Metric::MemoryBytesPerTask, bytes),
+        ];
+        (name.to_owned(), cells)
+    });
+    let columns = ["asked for", "ran at once", "start", "switch", "memory each"].map(str::to_owned).to_vec();
+    Chapter {
+        experiment: TASKS,
+        title: "How many threads fit",
+        about: format!(
+            "One program starts threads that wait until all are there: up to {} green threads on one worker, and up to {} OS threads. Both run on \
+             the same core.",
+            count(outcome.plan.tasks.green.into()),
+            count(outcome.plan.tasks.os.into())
+        ),
+        figures: vec![
+            figure(
+                "tasks-spawn",
+                "To start one",
+                Metric::SpawnNs,
+                "time per thread",
+                nanos,
+                "From the first spawn until all have run and wait, per thread. Lower is better.",
+            ),
+            figure(
+                "tasks-switch",
+                "To switch to another",
+                Metric::SwitchNs,
+                "time per switch",
+                nanos,
+                "Two threads that take turns, by unpark and park. Lower is better.",
+            ),
+            figure(
+                "tasks-memory",
+                "Memory for each",
+                Metric::MemoryBytesPerTask,
+                "memory per thread",
+                bytes,
+                "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 KiB on most kernels). Lower is better.",
+            ),
+        ],
+        verdicts: vec![verdict(outcome)],
+        tables: vec![Table { caption: "threads that wait".into(), columns, rows: rows.collect() }],
+    }
+}
+
+/// One CPU holds tens of thousands of coroutines.
+fn verdict(outcome: &Outcome) -> Verdict {
+    let judge = || {
+        let value = |world: World, name: &str, metric| {
+            outcome.median(TASKS, name, size(outcome, world).into(), metric)
+        };
+        let green = |metric| value(World::Green, "green threads", metric);
+        let alive = green(Metric::TasksAlive)?;
+        let os = value(World::Os, "OS threads", Metric::TasksAlive).zip(value(
+            World::Os,
+            "OS threads",
+            Metric::SpawnNs,
+        ));
+        let os = os.map_or_else(String::new, |(alive, spawn_ns)| {
+            let ratio = spawn_ns / green(Metric::SpawnNs).unwrap_or(f64::NAN);
+            format!(" {} OS threads ran at once; to start one took {} as long.", count(alive), times(ratio))
+        });
+        let sentence = format!(
+            "{} green threads waited on one worker at once, with {} each.{os}",
+            count(alive),
+            bytes(green(Metric::MemoryBytesPerTask)?)
+        );
+        Some((alive >= TENS_OF_THOUSANDS, sentence))
+    };
+    Verdict::new(
+        TASKS,
+        "one CPU holds tens of thousands of coroutines",
+        "the green threads of this experiment",
+        judge(),
+    )
+}

@@ -1,0 +1,90 @@
+//! What a run leaves behind. Files are written under another name and renamed when they are whole: whoever finds one can read it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+
+use super::experiment::{Chapter, Outcome};
+use super::study::Metric;
+
+/// Makes sure that a file can be written there, long before it is.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn check(path: &Path) -> anyhow::Result<()> {
+    ensure!(!path.is_dir(), "{}: that is a directory; name a file in it", path.display());
+    let part = part(path)?;
+    File::create(&part).with_context(|| format!("{}: this file cannot be written", path.display()))?;
+    fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
+}
+
+/// Writes a file, all of it or nothing.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let part = part(path)?;
+    let written = File::create(&part)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        // What matters is the first error.
+        let _ = fs::remove_file(&part);
+    }
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
+/// The name under which a file is written until it is whole.
+fn part(path: &Path) -> anyhow::Result<PathBuf> {
+    let name = path.file_name().with_context(|| format!("{}: that is no name of a file", path.display()))?;
+    Ok(path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id())))
+}
+
+/// All that is known, as JSON.
+pub(super) fn json(outcome: &Outcome, chapters: &[Chapter]) -> anyhow::Result<String> {
+    let plan = &outcome.plan;
+    let verdicts: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.verdicts).collect();
+    let failures: Vec<_> =
+        plan.experiments.iter().flat_map(|&experiment| outcome.study.failures(experiment)).collect();
+    let value = json!({
+        "machine": outcome.machine,
+        "mode": plan.mode,
+        "rounds": plan.rounds,
+        "window_ms": plan.window.as_millis() as u64,
+        "size": plan.size,
+        "took_seconds": outcome.took.as_secs_f64(),
+        "subjects": plan.subjects,
+        "notes": outcome.notes,
+        "verdicts": verdicts,
+        "failures": failures,
+        "medians": outcome.study.summaries(),
+        "samples": outcome.study.samples,
+    });
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+/// All measurements, a line for each.
+pub(super) fn csv(outcome: &Outcome) -> String {
+    let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace(['\n', '\r'], " "));
+    let mut text = "experiment,subject,x,round,noisy,others_cpu_percent".to_owned();
+    for metric in Metric::ALL {
+        text.push_str(&format!(",{}", metric.name()));
+    }
+    text.push_str(",failure\n");
+    for sample in &outcome.study.samples {
+        let (experiment, subject) = (sample.experiment.name(), quote(&sample.subject));
+        let (x, round, noisy, others) = (sample.x, sample.round, sample.noisy, sample.others_cpu_percent);
+        text.push_str(&format!("{experiment},{subject},{x},{round},{noisy},{others}"));
+        for metric in Metric::ALL {
+            text.push(',');
+            if let Some(value) = sample.values.get(&metric) {
+                text.push_str(&value.to_string());
+            }
+        }
+        text.push_str(&format!(",{}\n", sample.failure.as_deref().map_or_else(String::new, quote)));
+    }
+    text
+}

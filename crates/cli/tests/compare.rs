@@ -1,0 +1,260 @@
+//! `sward compare`, scaled down: what it writes, what it says when something is wrong, and that nothing is left behind.
+
+#[path = "compare/family.rs"]
+mod family;
+#[path = "compare/markup.rs"]
+mod markup;
+
+use std::process::{Command, Output, Stdio};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use family::{Family, SWARD};
+
+/// Small enough for a test.
+const SMALL: &[&str] =
+    &["--quick", "--rounds", "1", "--window", "100ms", "--connections", "1,8", "--idle-connections", "0,50"];
+
+const FIGURES: [&str; 16] = [
+    "active-rate",
+    "active-cpu",
+    "active-p50",
+    "active-p99",
+    "active-p999",
+    "active-fairness",
+    "idle-cpu",
+    "idle-rate",
+    "idle-p99",
+    "rest-cpu",
+    "rest-memory",
+    "wakeup",
+    "counter",
+    "tasks-spawn",
+    "tasks-switch",
+    "tasks-memory",
+];
+
+#[track_caller]
+fn succeed(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The samples of one subject in one experiment.
+fn samples<'a>(report: &'a Value, experiment: &str, subject: &str) -> Vec<&'a Value> {
+    let samples = report["samples"].as_array().unwrap().iter();
+    samples.filter(|sample| sample["experiment"] == experiment && sample["subject"] == subject).collect()
+}
+
+#[test]
+fn a_run_leaves_a_page_with_every_picture_and_verdict_and_its_figures() {
+    let family = Family::new();
+    let subjects = [
+        "--subjects",
+        "epoll,select,spin,threads,blocking",
+        "--json",
+        "c.json",
+        "--csv",
+        "c.csv",
+        "--svg",
+        ".",
+    ];
+    let output = succeed(family.compare(&[SMALL, &subjects].concat()));
+
+    let page = family.read("sward-compare.html");
+    assert_eq!(markup::complaint(&page), None);
+    assert!(!page.contains("<script") && !page.contains("https://"));
+    assert_eq!(page.matches("http://").count(), page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
+    let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
+    for figure in FIGURES {
+        // The slowest in a thousand needs more messages than a small run may have.
+        if figure != "active-p999" {
+            assert!(page.contains(&format!("<figure id=\"{figure}\">")), "{figure} is missing");
+            assert_eq!(markup::complaint(&family.read(&format!("{figure}.svg"))), None);
+        }
+    }
+    for word in
+        [report["machine"]["kernel"].as_str().unwrap(), "sward load HOST:PORT", "sward compare --quick"]
+    {
+        assert!(page.contains(word), "{word}");
+    }
+
+    let verdicts = report["verdicts"].as_array().unwrap();
+    assert_eq!(verdicts.len(), 10);
+    for verdict in verdicts {
+        let (claim, sentence) = (verdict["claim"].as_str().unwrap(), verdict["sentence"].as_str().unwrap());
+        assert!(page.contains(claim) && text(&output.stdout).contains(sentence), "{verdict}");
+        assert!(verdict["answer"] != "not_measured" || claim.contains("GIL"), "{verdict}");
+    }
+    for sample in report["samples"].as_array().unwrap() {
+        assert!(sample["failure"].is_null() || sample["subject"] == "blocking", "{sample}");
+    }
+    let lines = family.read("c.csv").lines().count();
+    assert_eq!(
+        lines,
+        report["samples"].as_array().unwrap().len() + 1,
+        "a line for each sample, and the head"
+    );
+    assert!(family.files().iter().all(|name| !name.ends_with(".part")), "{:?}", family.files());
+    assert!(family.processes().is_empty());
+    render(&family);
+}
+
+/// In a browser, if there is one: whether it draws the page without complaint.
+fn render(family: &Family) {
+    let mut command = family.command("chromium");
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+    ]);
+    command.args([
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--enable-logging=stderr",
+    ]);
+    command.arg(format!("--user-data-dir={}", family.folder.join("browser").display()));
+    command.args(["--dump-dom", &format!("file://{}", family.folder.join("sward-compare.html").display())]);
+    let Ok(output) = command.output() else { return eprintln!("there is no chromium to draw the page with") };
+    let (dom, log) = (text(&output.stdout), text(&output.stderr));
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(dom.contains("<figure id=\"tasks-memory\">") && dom.contains("id=\"verdicts\""), "{dom}");
+}
+
+#[test]
+fn only_the_experiments_and_servers_that_were_asked_for_are_measured() {
+    let family = Family::new();
+    let flags = ["--wakeup", "--subjects", "poll", "--rounds", "2", "--json", "c.json", "--out", "page.html"];
+    succeed(family.compare(&[&SMALL[..1], &SMALL[3..5], &flags].concat()));
+    assert_eq!(family.files(), ["c.json", "page.html"]);
+    let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
+    let rounds: Vec<_> =
+        samples(&report, "wakeup", "poll").iter().map(|sample| sample["round"].as_u64()).collect();
+    assert_eq!(rounds, [Some(1), Some(2)]);
+    assert_eq!(report["samples"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_server_of_the_users_is_measured_and_one_that_does_not_start_is_named() {
+    let family = Family::new();
+    let good = format!("mine={SWARD} serve echo --addr 127.0.0.1:{{port}}");
+    let flags = [
+        "--active",
+        "--subjects",
+        "epoll",
+        "--json",
+        "c.json",
+        "--with",
+        &good,
+        "--with",
+        "broken=no-such-program {port}",
+    ];
+    let output = succeed(family.compare(&[SMALL, &flags].concat()));
+    let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
+    for sample in samples(&report, "active", "mine") {
+        assert!(
+            sample["failure"].is_null() && sample["values"]["messages_per_second"].as_f64().unwrap() > 0.0,
+            "{sample}"
+        );
+    }
+    let broken = samples(&report, "active", "broken");
+    assert!(broken[0]["failure"].as_str().unwrap().contains("no-such-program"), "{}", broken[0]);
+    assert!(text(&output.stdout).contains("failed: broken at 1:"));
+    assert!(family.processes().is_empty());
+}
+
+#[test]
+fn interrupted_it_leaves_no_file_and_no_process() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let family = Family::new();
+        let flags = ["--subjects", "epoll,processes", "--active", "--window", "60s", "--json", "c.json"];
+        let mut child = family.compare(&flags).spawn().unwrap();
+        family.await_measuring(&mut child);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success());
+        if signal != Signal::SIGKILL {
+            assert!(family.processes().is_empty(), "{signal}: {:?}", family.processes());
+            assert!(
+                text(&output.stderr).contains("interrupted; nothing has been written"),
+                "{}",
+                text(&output.stderr)
+            );
+        }
+        family.await_end();
+        assert_eq!(family.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn on_one_core_it_says_that_server_and_generator_share_it() {
+    let family = Family::new();
+    let mut command = family.compare(&[SMALL, &["--active", "--subjects", "epoll"]].concat());
+    let run = move || {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let first = (0..CpuSet::count()).find(|&core| allowed.is_set(core).unwrap()).unwrap();
+        let mut only = CpuSet::new();
+        only.set(first).unwrap();
+        // Of this thread alone, and of what it starts.
+        sched_setaffinity(Pid::from_raw(0), &only).unwrap();
+        command.output().unwrap()
+    };
+    let output = std::thread::spawn(run).join().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for place in [text(&output.stderr), text(&output.stdout), family.read("sward-compare.html")] {
+        assert!(place.contains("server and generator share it"), "{place}");
+    }
+}
+
+#[test]
+fn points_for_which_there_are_no_descriptors_are_left_out_and_named() {
+    let family = Family::new();
+    let mut command = family.command("sh");
+    command.args([
+        "-c",
+        "ulimit -n 400 && exec \"$0\" \"$@\"",
+        SWARD,
+        "compare",
+        "--quick",
+        "--rounds",
+        "1",
+        "--window",
+        "50ms",
+    ]);
+    command.args(["--subjects", "epoll", "--active", "--connections", "1,200,10000", "--json", "c.json"]);
+    let output = succeed(command);
+    assert!(text(&output.stderr).contains("10000 active connections"), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
+    let points: Vec<_> =
+        samples(&report, "active", "epoll").iter().map(|sample| sample["x"].as_u64().unwrap()).collect();
+    assert_eq!(points, [1, 200]);
+    assert!(family.read("sward-compare.html").contains("10000 active connections"));
+}
+
+#[test]
+fn wrong_flags_are_refused_before_anything_is_measured() {
+    let family = Family::new();
+    for (flags, words) in [
+        (&["--with", "mine=./server 8080"][..], "no {port}"),
+        (&["--subjects", "epol"], "there is no server epol; there are io_uring, epoll"),
+        (&["--out", "no/such/folder/page.html"], "cannot be written"),
+        (&["--with", "epoll=./server {port}"], "the name epoll is taken"),
+    ] {
+        let mut command = family.compare(flags);
+        let output = command.stdout(Stdio::null()).output().unwrap();
+        assert!(!output.status.success());
+        assert!(text(&output.stderr).contains(words), "{flags:?}: {}", text(&output.stderr));
+    }
+    assert_eq!(family.files(), [""; 0]);
+}

@@ -1,0 +1,88 @@
+//! Runs the examples that need this crate. They are built by `cargo test -p sward-server`, or by `cargo build
+//! -p sward-server --examples`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// More than the sockets' buffers hold, so that reads and writes are partial.
+const BYTES: usize = 8 * 1024 * 1024;
+
+fn example(name: &str) -> Command {
+    let here = std::env::current_exe().expect("a test knows its own path");
+    // target/debug/deps/examples-0123 -> target/debug/examples/NAME
+    let directory = here.parent().and_then(|deps| deps.parent()).expect("a test lies in target/PROFILE/deps");
+    let path: PathBuf = directory.join("examples").join(name);
+    assert!(path.exists(), "build {}: cargo build -p sward-server --examples", path.display());
+    Command::new(path)
+}
+
+/// A server that does not survive its test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It fails if the server has ended, as it should have.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One client sends much and reads it back; then the server is told to stop.
+fn serves(word: &str) {
+    let mut command = example("upper");
+    let child = command.args([word, "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut server = Server(child);
+    let mut said = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let banner = said.next().unwrap().unwrap();
+    let address =
+        banner.strip_prefix(&format!("{word}: serving on ")).and_then(|rest| rest.split(';').next());
+
+    let question: Vec<u8> = (0..=u8::MAX).cycle().take(BYTES).collect();
+    let expected = question.to_ascii_uppercase();
+    let mut stream = TcpStream::connect(address.unwrap()).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let writer = thread::spawn(move || {
+        writing.write_all(&question).unwrap();
+        writing.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    writer.join().unwrap();
+    assert!(answer == expected, "{word}: {} bytes came back, and not the right ones", answer.len());
+
+    let process = Pid::from_raw(server.0.id().try_into().unwrap());
+    kill(process, Signal::SIGTERM).unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), format!("1 connections, {BYTES} bytes in, {BYTES} out"));
+    assert!(server.0.wait().unwrap().success());
+}
+
+macro_rules! upper_serves {
+    ($($word:ident),* $(,)?) => {
+        mod upper_serves {
+            $(
+                #[test]
+                fn $word() {
+                    super::serves(stringify!($word));
+                }
+            )*
+        }
+    };
+}
+
+upper_serves!(blocking, threads, processes, green, io_uring, epoll, poll, select, sigio, spin);
+
+#[test]
+fn upper_lists_its_words() {
+    let Output { status, stderr, .. } = example("upper").arg("telepathy").output().unwrap();
+    assert!(!status.success());
+    let error = String::from_utf8(stderr).unwrap();
+    for word in ["telepathy", "processes", "io_uring", "sigio"] {
+        assert!(error.contains(word), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What a runtime says about itself: who lives and waits for what, deadlocks, stalls, stack use, counts.
+//!
+//! ```text
+//!   census.rs       asks each worker for its threads            any thread
+//!   trace.rs        return addresses, and their names           the traced thread; an OS thread
+//!   dump.rs         the census as text, stacks in groups        any thread
+//!   holds.rs        who holds which lock, taken where           any thread
+//!   deadlock.rs     circles of threads that wait for each other
+//!   monitor.rs      the OS thread that watches a runtime        SIGQUIT, and ticks of
+//!   standstill.rs     nothing can ever run again
+//!   stall.rs          a worker does not switch
+//!   stack_use.rs    the deepest stack of each spawn site        workers, at the end of a thread
+//!   metrics.rs      the counters, summed                        any thread
+//! ```
+//!
+//! Protocol: a worker is looked at by an errand, which it does between turns in short pieces. Who waits for the errands is an OS
+//! thread (a green thread goes through `offload`), so nothing waits for itself; and it waits for a time only, so that a
+//! worker that is stuck is named instead of waited for.
+
+mod census;
+mod deadlock;
+mod dump;
+pub(crate) mod holds;
+mod metrics;
+mod monitor;
+mod settings;
+mod stack_use;
+mod stall;
+mod standstill;
+mod trace;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::runtime::shared::Shared;
+use crate::runtime::worker::Worker;
+
+pub(crate) use census::all_threads;
+pub use census::{Call, Snapshot, State, Wait};
+pub(crate) use deadlock::sentence_of;
+pub use deadlock::{Deadlock, deadlocks};
+pub use dump::{Dump, dump};
+pub use metrics::{Metrics, metrics};
+pub(crate) use monitor::Monitor;
+pub(crate) use settings::Settings;
+pub(crate) use stack_use::StackUse;
+pub(crate) use trace::return_addresses;
+
+/// Every runtime of the process that is not over.
+static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// From now on, OS threads find this runtime.
+pub(crate) fn register(shared: &Arc<Shared>) {
+    let mut runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    runtimes.retain(|runtime| runtime.strong_count() > 0);
+    runtimes.push(Arc::downgrade(shared));
+}
+
+/// The runtimes that the calling thread asks about: its own, or all of the process if it is an OS thread.
+fn runtimes() -> Vec<Arc<Shared>> {
+    match Worker::current() {
+        Some((worker, _)) => vec![Arc::clone(worker.shared())],
+        None => {
+            let runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
+            runtimes.iter().filter_map(Weak::upgrade).collect()
+        }
+    }
+}

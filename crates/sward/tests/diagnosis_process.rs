@@ -1,0 +1,383 @@
+//! What a process says about itself when it is stuck: deadlocks, SIGQUIT, stalls, stack use.
+//!
+//! A deadlock is certain only in a process without other OS threads, and a test harness has one. So this is a
+//! program without a harness: run without a scenario, it is the parent, which runs itself once for each scenario and looks at
+//! what comes out.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use sward::sync::{Arc, Mutex, ReentrantMutex, mpsc};
+use sward::thread::{self, JoinHandle};
+use sward::time::Duration;
+use sward_testing::Watchdog;
+
+const SCENARIO: &str = "SWARD_TEST_SCENARIO";
+
+/// A scenario's name, what the child does, and what the parent expects of it.
+type Row = (&'static str, fn(), fn(Run));
+
+const ROWS: &[Row] = &[
+    ("join_circle", join_circle, expect_join_circle),
+    ("no_message", no_message, expect_no_message),
+    ("locked_twice", locked_twice, expect_locked_twice),
+    ("reentrant", reentrant, |run| run.env("SWARD_DEADLOCK", "total").expect_success()),
+    ("aborts", no_message, expect_aborts),
+    ("shielded", shielded, expect_shielded),
+    ("slow_os_thread", slow_os_thread, |run| run.env("SWARD_DEADLOCK", "total").expect_success()),
+    ("lock_circle", lock_circle, expect_lock_circle),
+    ("sigquit", until_input_ends, expect_sigquit),
+    ("stall", stall, expect_stall),
+    ("stack_use", stack_use, expect_stack_use),
+    ("bad_setting", || (), expect_bad_setting),
+];
+
+fn main() {
+    if let Ok(scenario) = env::var(SCENARIO) {
+        let (_, body, _) = ROWS.iter().find(|(name, ..)| *name == scenario).expect("a scenario's name");
+        return body();
+    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return;
+    }
+    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    for (name, _, expect) in ROWS {
+        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
+            let _watchdog = Watchdog::start(name);
+            expect(Run::of(name));
+            println!("{name} ... ok");
+        }
+    }
+}
+
+/// The main closure of a runtime with one worker.
+fn on_one_worker<T>(main: impl FnOnce() -> T) -> T {
+    // SAFETY: the scenarios hold no scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(main) }.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn named<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().name(name.into()).spawn(body).expect("a green thread")
+}
+
+// ---- the parent's side ----------------------------------------------------------------------------------------------
+
+/// A child process to be run.
+struct Run(Command);
+
+impl Run {
+    fn of(scenario: &str) -> Run {
+        let mut command = Command::new(env::current_exe().expect("a program knows its path"));
+        command.env(SCENARIO, scenario).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for variable in ["SWARD_DEADLOCK", "SWARD_STALL_MS", "SWARD_STACK_REPORT"] {
+            command.env(variable, "off");
+        }
+        Run(command)
+    }
+
+    fn env(mut self, variable: &str, value: &str) -> Run {
+        self.0.env(variable, value);
+        self
+    }
+
+    /// How it ended, and its standard error.
+    fn end(mut self) -> (ExitStatus, String) {
+        let output = self.0.output().expect("a child");
+        (output.status, String::from_utf8(output.stderr).expect("text"))
+    }
+
+    fn expect_success(self) {
+        let (status, errors) = self.end();
+        assert!(status.success(), "{status}: {errors}");
+    }
+
+    fn start(mut self) -> Child {
+        self.0.stdin(Stdio::piped()).spawn().expect("a child")
+    }
+}
+
+/// Fails unless all parts are in the text, in this order.
+#[track_caller]
+fn assert_says(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let Some(found) = rest.find(part) else {
+            panic!("{part:?} is missing, or not in its place, in:\n{text}")
+        };
+        rest = &rest[found + part.len()..];
+    }
+}
+
+// ---- deadlocks ------------------------------------------------------------------------------------------------------
+
+/// Each of two threads joins the other, and main joins one of them.
+fn join_circle() {
+    on_one_worker(|| {
+        let (sender, receiver) = mpsc::channel::<JoinHandle<()>>();
+        let first = named("first", move || receiver.recv().unwrap().join().unwrap());
+        let (handle, handles) = mpsc::channel();
+        let second = named("second", move || {
+            let first: JoinHandle<()> = handles.recv().unwrap();
+            first.join().unwrap();
+        });
+        handle.send(first).unwrap();
+        sender.send(second).unwrap();
+        thread::park();
+    });
+}
+
+fn expect_join_circle(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+    assert_eq!(status.code(), Some(101), "{errors}");
+    assert_says(
+        &errors,
+        &["deadlock: all 3 green threads wait", "\"main\"", "is parked", "\"first\", spawned at"],
+    );
+    assert_says(
+        &errors,
+        &["\"first\", spawned at", "diagnosis_process.rs:", "the end of thread", "\"second\", at"],
+    );
+    assert_says(&errors, &["\"second\", spawned at", "the end of thread", "\"first\", at"]);
+}
+
+/// The only sender is held by the thread that receives.
+fn no_message() {
+    on_one_worker(|| {
+        let (_sender, receiver) = sward::channel::unbounded::<()>();
+        receiver.recv().unwrap();
+    });
+}
+
+fn expect_no_message(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+    assert_eq!(status.code(), Some(101), "{errors}");
+    let parts = [
+        "deadlock: the only green thread",
+        "\"main\"",
+        "a message from the channel",
+        "diagnosis_process.rs:",
+    ];
+    assert_says(&errors, &parts);
+}
+
+/// The original fault of bank accounts: a method that locks calls another that does.
+fn locked_twice() {
+    on_one_worker(|| {
+        let balance = Mutex::new(10);
+        let _outer = balance.lock().unwrap();
+        let _inner = balance.lock().unwrap();
+    });
+}
+
+fn expect_locked_twice(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+    assert_eq!(status.code(), Some(101), "{errors}");
+    assert_says(
+        &errors,
+        &["\"main\"", "waits for the Mutex at", ", at ", "which thread", "\"main\" holds, taken at"],
+    );
+}
+
+fn reentrant() {
+    on_one_worker(|| {
+        let balance = ReentrantMutex::new(10);
+        let _outer = balance.lock();
+        let _inner = balance.lock();
+    });
+}
+
+fn expect_aborts(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "abort").end();
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{errors}");
+    assert_says(&errors, &["sward: deadlock: the only green thread"]);
+}
+
+/// A thread that must not be interrupted cannot panic, so the report is printed. Nothing else ends it.
+fn shielded() {
+    on_one_worker(|| thread::shield(|| sward::sync::Event::new().wait()));
+}
+
+fn expect_shielded(run: Run) {
+    let mut child = run.env("SWARD_DEADLOCK", "total").start();
+    let mut report = String::new();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    while !report.contains("the Event at") {
+        assert_ne!(errors.read_line(&mut report).unwrap(), 0, "{report}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_says(&report, &["sward: deadlock: the only green thread", "\"main\""]);
+}
+
+/// All green threads wait for one that is not green, and takes its time.
+fn slow_os_thread() {
+    on_one_worker(|| {
+        let (sender, receiver) = mpsc::channel();
+        let slow = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(700));
+            sender.send(5).unwrap();
+        });
+        assert_eq!(receiver.recv(), Ok(5));
+        sward::offload(|| slow.join().unwrap());
+    });
+}
+
+/// Two threads lock two mutexes in opposite order, while others run.
+fn lock_circle() {
+    on_one_worker(|| {
+        let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+        let theirs = Arc::clone(&locks);
+        let alice = named("alice", move || {
+            let _one = theirs.0.lock().unwrap();
+            thread::yield_now();
+            // Poisoned by the panic of the other one.
+            let _two = theirs.1.lock().unwrap_err();
+        });
+        let bob = named("bob", move || {
+            let _two = locks.1.lock().unwrap();
+            thread::yield_now();
+            let _one = locks.0.lock().unwrap();
+        });
+        let busy = named("busy", || {
+            while !thread::cancelled() {
+                thread::yield_now()
+            }
+        });
+        thread::yield_now();
+        thread::yield_now();
+        let found = sward::deadlocks();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let names: Vec<_> = found[0].threads().iter().map(|thread| thread.name().unwrap()).collect();
+        assert!(names == ["alice", "bob"] || names == ["bob", "alice"], "{names:?}");
+        assert!(bob.join().is_err(), "the younger one is sacrificed");
+        alice.join().expect("and the other one goes on");
+        busy.cancel();
+    });
+}
+
+fn expect_lock_circle(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "partial").end();
+    assert!(status.success(), "{errors}");
+    assert_says(
+        &errors,
+        &["deadlock: 2 green threads wait for each other in a circle", "waits for the Mutex at"],
+    );
+    for (waits, holds) in [("alice", "bob"), ("bob", "alice")] {
+        let waits = format!("\"{waits}\", spawned at");
+        let holds = format!("\"{holds}\" holds, taken at");
+        assert_says(
+            &errors,
+            &[&waits, "diagnosis_process.rs:", "waits for the Mutex at", &holds, "diagnosis_process.rs:"],
+        );
+    }
+}
+
+// ---- SIGQUIT --------------------------------------------------------------------------------------------------------
+
+/// Says that it is ready, and waits for the end of its standard input.
+fn until_input_ends() {
+    on_one_worker(|| {
+        let parked = named("parked", parked_for_long);
+        thread::yield_now();
+        println!("ready");
+        sward::offload(|| std::io::stdin().read_to_end(&mut Vec::new()).unwrap());
+        parked.thread().unpark();
+        parked.join().unwrap();
+    });
+}
+
+#[inline(never)]
+fn parked_for_long() {
+    thread::park();
+    std::hint::black_box(());
+}
+
+fn expect_sigquit(run: Run) {
+    for engine in sward::EngineKind::ALL {
+        let mut child = Run::of("sigquit").env("SWARD_ENGINE", engine.name()).start();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        // SAFETY: the child has not been waited for, so the number is still its own.
+        assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGQUIT) }, 0);
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut dump = String::new();
+        while !dump.contains("\"parked\"") || !dump.contains("parked_for_long") {
+            assert_ne!(errors.read_line(&mut dump).unwrap(), 0, "the dump ended too early: {dump}");
+        }
+        drop(child.stdin.take());
+        let status = child.wait().unwrap();
+        assert!(status.success(), "SIGQUIT ended it: {status}");
+        assert_says(&dump, &["sward: green threads: 2, not started: 0, workers: 1, engine: ", engine.name()]);
+        assert_says(&dump, &["\"parked\", spawned at", "diagnosis_process.rs:", "worker 0, is parked for"]);
+    }
+    drop(run);
+}
+
+// ---- stalls ---------------------------------------------------------------------------------------------------------
+
+/// A green thread blocks its worker in a read that sward does not know of.
+fn stall() {
+    on_one_worker(|| {
+        let lazy = named("lazy", || std::io::stdin().read_to_end(&mut Vec::new()).unwrap());
+        lazy.join().unwrap();
+    });
+}
+
+fn expect_stall(run: Run) {
+    let mut child = run.env("SWARD_STALL_MS", "10").start();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut report = String::new();
+    errors.read_line(&mut report).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    let parts = [
+        "worker 0 has not switched for",
+        "\"lazy\", spawned at",
+        "diagnosis_process.rs:",
+        "system call read",
+    ];
+    assert_says(&report, &parts);
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("\"lazy\""), "a stall is reported once: {rest}");
+}
+
+// ---- stack use ------------------------------------------------------------------------------------------------------
+
+fn stack_use() {
+    on_one_worker(|| {
+        named("deep", || std::hint::black_box([1u8; 40 * 1024]).len()).join().unwrap();
+        // On the same stack, which must not look deep any more.
+        for _ in 0..3 {
+            named("shallow", || ()).join().unwrap();
+        }
+    });
+}
+
+fn expect_stack_use(run: Run) {
+    let (status, errors) = run.env("SWARD_STACK_REPORT", "1").end();
+    assert!(status.success(), "{errors}");
+    let line = |of: &str| errors.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{errors}"));
+    let depth = |line: &str| -> usize {
+        let (_, rest) = line.split_once(": ").unwrap();
+        rest.split_once(" KiB of 256 KiB").unwrap().0.parse().unwrap()
+    };
+    let deep =
+        errors.lines().find(|line| line.contains("in 1 threads") && line.contains("of 256 KiB")).unwrap();
+    assert!((40..100).contains(&depth(deep)), "{errors}");
+    assert_says(deep, &["diagnosis_process.rs:", "Builder::stack_size(", " * 1024)"]);
+    assert!(depth(line("in 3 threads")) < 40, "{errors}");
+}
+
+// ---- settings -------------------------------------------------------------------------------------------------------
+
+fn expect_bad_setting(run: Run) {
+    drop(run);
+    let (status, errors) = Run::of("no_message").env("SWARD_DEADLOCK", "sometimes").end();
+    assert_eq!(status.code(), Some(101));
+    assert_says(&errors, &["SWARD_DEADLOCK is \"sometimes\", but should be off, total, partial or abort"]);
+}

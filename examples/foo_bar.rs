@@ -1,0 +1,75 @@
+//! `foo` and `bar` take turns while they sleep; `baz` never comes back, and is not waited for.
+//!
+//! ```sh
+//! cargo run -p sward --example foo_bar
+//! SWARD_ENGINE=epoll cargo run -p sward --example foo_bar        # as LIBEV_FLAGS chooses gevent's loop
+//! ```
+//!
+//! What the original (two greenlets and `gevent.joinall`) gets wrong, and this mends:
+//! - `joinall` without a timeout waits for ever for a greenlet that hangs. Here it has a timeout and gives
+//!   back the handle of who was late, who is then cancelled: its destructors run.
+//! - What its greenlets return is lost, and so is the exception of one that fails (it is printed, and the
+//!   program goes on as if nothing had been). Here each result has to be looked at.
+//! - It works only after a patch of the standard library at run time. Here `sward::thread::sleep` is another
+//!   function than `std::thread::sleep`.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use sward::thread::{self, Cancelled};
+use sward::time::timeout;
+
+fn foo() -> &'static str {
+    println!("running in foo");
+    thread::sleep(Duration::from_millis(20));
+    println!("switch to foo again");
+    "foo's value"
+}
+
+fn bar() -> &'static str {
+    println!("switch to bar");
+    thread::sleep(Duration::from_millis(50));
+    println!("switch to bar again");
+    "bar's value"
+}
+
+fn baz() -> &'static str {
+    struct Resource;
+    impl Drop for Resource {
+        fn drop(&mut self) {
+            println!("baz's resource is released");
+        }
+    }
+    let _resource = Resource;
+    println!("switch to baz");
+    thread::sleep(Duration::from_secs(1000));
+    "never said"
+}
+
+fn program() {
+    let started = Instant::now();
+    let jobs: [fn() -> &'static str; 3] = [foo, bar, baz];
+    let threads: Vec<_> = jobs.into_iter().map(thread::spawn).collect();
+    for outcome in thread::join_all(threads, Some(Duration::from_millis(500))) {
+        match outcome {
+            Ok(Ok(value)) => println!("joined: {value}"),
+            Ok(Err(_panic)) => println!("joined: it has panicked"),
+            Err(late) => {
+                println!("not joined in time: cancelled");
+                late.cancel();
+                println!(
+                    "joined: cancelled, {}",
+                    late.join().is_err_and(|payload| payload.is::<Cancelled>())
+                );
+            }
+        }
+    }
+    // The same in a word, for code that needs no thread of its own.
+    println!("{:?}", timeout(Duration::from_millis(10), baz));
+    println!("{:.2?}", started.elapsed());
+}
+
+fn main() -> io::Result<()> {
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(program) }
+}

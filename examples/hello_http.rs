@@ -1,0 +1,211 @@
+//! A small HTTP/1.1 server: says hello, whatever it is asked.
+//!
+//! ```sh
+//! cargo run --release -p sward --example hello_http -- 8080      # port and, if wanted, number of workers
+//! curl -i http://127.0.0.1:8080/
+//! ```
+//!
+//! What becomes of the originals' one read, one `send` when the protocol is a real one:
+//! - They take what one `recv` gives for one message. Here a request may come in pieces, or several in one
+//!   piece (pipelining); all that are whole are answered in one write, and the beginning of the next one is
+//!   kept.
+//! - They hold a buffer for each connection, or allocate one for each read. Here the reader is lent a buffer
+//!   when there is something in it; a connection that keeps quiet holds none.
+
+use std::env;
+use std::io::{self, BufRead, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use httparse::{Header, Request, Status};
+use sward::net::{TcpListener, TcpStream};
+use sward::sync::Mutex;
+use sward::thread;
+use sward::time::{interval, timeout};
+
+/// A reply: head, date, end of the head, body.
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\ndate: ";
+const END: &str = "\r\n\r\n";
+const LAST_END: &str = "\r\nconnection: close\r\n\r\n";
+const BODY: &str = "Hello, World!";
+
+/// The longest request, with its body, in bytes.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+const HEADERS_MAX: usize = 64;
+
+/// How long a client may go on sending after the last reply.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The value of the header Date, right to the second.
+static DATE: Mutex<[u8; 29]> = Mutex::new(*b"Thu, 01 Jan 1970 00:00:00 GMT");
+
+/// What the bytes that have come begin with.
+enum Parsed {
+    Whole {
+        bytes: usize,
+        wants_body: bool,
+        is_last: bool,
+    },
+    Partial,
+    /// Nothing that could be answered; the status says why.
+    Refused(&'static str),
+}
+
+fn parse(input: &[u8]) -> Parsed {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = Request::new(&mut []);
+    let head_bytes = match request.parse_with_uninit_headers(input, &mut headers) {
+        Ok(Status::Complete(bytes)) => bytes,
+        Ok(Status::Partial) if input.len() < REQUEST_BYTES_MAX => return Parsed::Partial,
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Parsed::Refused("431 Request Header Fields Too Large");
+        }
+        Err(_) => return Parsed::Refused("400 Bad Request"),
+    };
+    let is_old = request.version == Some(0);
+    let (mut is_last, mut body_bytes, mut hosts) = (is_old, None, 0);
+    for Header { name, value } in request.headers.iter() {
+        if name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+        } else if name.eq_ignore_ascii_case("connection") {
+            is_last |= value
+                .split(|&byte| byte == b',')
+                .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
+        } else if name.eq_ignore_ascii_case("content-length") {
+            // Two lengths, or one that is none, and nobody knows where the next request begins.
+            match (body_bytes, length(value)) {
+                (None, Some(bytes)) => body_bytes = Some(bytes),
+                _ => return Parsed::Refused("400 Bad Request"),
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Parsed::Refused("501 Not Implemented");
+        }
+    }
+    if hosts != 1 && !is_old {
+        return Parsed::Refused("400 Bad Request");
+    }
+    let bytes = head_bytes.saturating_add(body_bytes.unwrap_or(0));
+    if bytes > REQUEST_BYTES_MAX {
+        return Parsed::Refused("413 Content Too Large");
+    }
+    if bytes > input.len() {
+        return Parsed::Partial;
+    }
+    Parsed::Whole { bytes, wants_body: request.method != Some("HEAD"), is_last }
+}
+
+/// The value of Content-Length: digits and nothing else. (`parse` would take a sign.)
+fn length(value: &[u8]) -> Option<usize> {
+    let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Appends a reply to each request that `input` holds. Says how many bytes they took, and whether the
+/// connection is to be closed.
+fn answer(input: &[u8], replies: &mut Vec<u8>) -> (usize, bool) {
+    let date = *DATE.lock().expect("nobody panics with it");
+    let mut taken = 0;
+    while taken < input.len() {
+        match parse(&input[taken..]) {
+            Parsed::Whole { bytes, wants_body, is_last } => {
+                taken += bytes;
+                replies.extend_from_slice(HEAD.as_bytes());
+                replies.extend_from_slice(&date);
+                replies.extend_from_slice(if is_last { LAST_END } else { END }.as_bytes());
+                replies.extend_from_slice(if wants_body { BODY } else { "" }.as_bytes());
+                if is_last {
+                    return (taken, true);
+                }
+            }
+            Parsed::Partial => break,
+            Parsed::Refused(status) => {
+                let refusal = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                replies.extend_from_slice(refusal.as_bytes());
+                return (input.len(), true);
+            }
+        }
+    }
+    (taken, false)
+}
+
+/// Serves one connection to its end.
+fn converse(stream: &TcpStream) -> io::Result<()> {
+    let (mut reader, mut writer) = (stream.reader(), stream);
+    let mut replies = Vec::new();
+    // The beginning of a request whose end has not come yet. Mostly there is none.
+    let mut partial = Vec::new();
+    loop {
+        let received = reader.fill_buf()?;
+        let received_bytes = received.len();
+        if received_bytes == 0 {
+            return Ok(());
+        }
+        let input = if partial.is_empty() {
+            received
+        } else {
+            partial.extend_from_slice(received);
+            &partial
+        };
+        let (taken, is_last) = answer(input, &mut replies);
+        partial = input[taken..].to_vec();
+        reader.consume(received_bytes);
+        writer.write_all(&replies)?;
+        replies.clear();
+        if is_last {
+            stream.shutdown(Shutdown::Write)?;
+            // To close while the client still sends would reset the connection, and take the reply away from it.
+            let _ = timeout(LINGER, || io::copy(&mut reader, &mut io::sink()));
+            return Ok(());
+        }
+    }
+}
+
+/// Keeps [`DATE`] right.
+fn tell_the_time() {
+    let mut seconds = interval(Duration::from_secs(1));
+    loop {
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        *DATE.lock().expect("nobody panics with it") =
+            date.as_bytes().try_into().expect("such a date has 29 letters");
+        seconds.tick();
+    }
+}
+
+fn program(port: u16) -> io::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    println!("serving on http://{}/; Ctrl-C ends it", listener.local_addr()?);
+    thread::spawn(tell_the_time);
+    for stream in listener.incoming() {
+        match stream {
+            Ok(stream) => drop(thread::spawn(move || {
+                stream.set_nodelay(true)?;
+                converse(&stream)
+            })),
+            Err(error) => {
+                // Of descriptors there may be some again in a moment.
+                eprintln!("accepting: {error}");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The argument in this place.
+fn argument<T: FromStr>(place: usize) -> io::Result<Option<T>> {
+    let Some(text) = env::args().nth(place) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| io::Error::other(format!("{text}: not PORT [WORKERS]")))
+}
+
+fn main() -> io::Result<()> {
+    let port = argument(1)?.unwrap_or(8080);
+    let workers = argument::<NonZeroUsize>(2)?;
+    let builder =
+        workers.map_or(sward::Builder::new(), |workers| sward::Builder::new().workers(workers.get()));
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { builder.run(|| program(port))? }
+}
