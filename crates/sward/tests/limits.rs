@@ -142,3 +142,56 @@ fn the_environment_chooses_the_engine() {
     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
     assert_eq!(unsafe { sward::run(sward::engine_name) }.unwrap(), Some("poll"));
 }
+
+/// A slab is unmapped at the runtime's end only if each of its stacks has come back.
+#[test]
+fn no_stack_is_left_over() {
+    use std::io::{Read, Write};
+    use sward::net::{TcpListener, TcpStream};
+
+    if !is_alone() {
+        let output = alone("no_stack_is_left_over", ("UNUSED", ""));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    for engine in sward::EngineKind::ALL {
+        let main = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let clients: Vec<_> = (0..300)
+                .map(|number| {
+                    thread::spawn(move || {
+                        let mut stream = TcpStream::connect(address).unwrap();
+                        stream.write_all(b"?").unwrap();
+                        let answer = stream.read(&mut [0]).unwrap();
+                        // A third ends, a third panics, a third stays until it is cancelled.
+                        match number % 3 {
+                            0 => {}
+                            1 => std::panic::resume_unwind(Box::new(answer)),
+                            _ => drop(stream.read(&mut [0])),
+                        }
+                    })
+                })
+                .collect();
+            let mut streams = Vec::new();
+            for _ in 0..300 {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0]).unwrap();
+                stream.write_all(b"!").unwrap();
+                streams.push(stream);
+            }
+            for (number, client) in clients.into_iter().enumerate() {
+                // What is cancelled here, and what the end of the runtime cancels.
+                match number % 3 {
+                    2 if number % 2 == 0 => client.cancel(),
+                    2 => {}
+                    _ => drop(client.join()),
+                }
+            }
+            assert!(sward::metrics().mapped_stack_bytes > 0);
+        };
+        // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+        unsafe { sward::Builder::new().engine(engine).workers(2).run(main) }.unwrap();
+        assert_eq!(sward::metrics().mapped_stack_bytes, 0, "after a runtime on {engine}");
+    }
+}

@@ -334,7 +334,7 @@ impl<'a> Select<'a> {
                 if limit.is_some_and(|limit| limit <= Instant::now()) {
                     break;
                 }
-                wait::park_quietly(limit);
+                wait::park_in_list(limit);
             }
         });
         let chosen = ticket.close();
@@ -367,7 +367,7 @@ impl<'a> Select<'a> {
             // What has changed before we watched is seen now, and what changes later wakes us.
             if ready().is_none() && !wait::is_cancel_due() {
                 because(What::Object("one of some channels", 0), Location::caller(), || {
-                    wait::park_quietly(limit)
+                    wait::park_in_list(limit)
                 });
             }
             for (handle, key) in watches {

@@ -14,7 +14,7 @@ use sward_engine::Request;
 
 use super::coarse_clock;
 use super::reason::What;
-use super::task::{Body, Task, UserPark, Waiting};
+use super::task::{Body, Local, Task, UserPark, Waiting};
 use super::worker::{Worker, local_of};
 
 /// Address space of the stack on which others are looked at, in bytes. A size of its own, so that no thread gets a
@@ -53,6 +53,13 @@ pub(crate) enum Doing<'a> {
     Waiting(Option<(&'a What<'a>, &'static Location<'static>)>),
 }
 
+/// What a suspended thread says that it waits for.
+fn waiting(local: &Local) -> Doing<'_> {
+    // SAFETY: the reason lies in the frame of the thread, and `because` takes it back before the frame is left.
+    let reason = unsafe { local.reason.get().as_ref() };
+    Doing::Waiting(reason.map(|reason| (&reason.what, reason.at)))
+}
+
 impl Worker {
     /// Every green thread that has started here and is not over.
     pub(crate) fn live(&self) -> Vec<Started> {
@@ -84,14 +91,11 @@ impl Worker {
             // SAFETY: the operation lies in the frame of the suspended thread, which stands still meanwhile.
             Waiting::Operation(operation) => Doing::Kernel(unsafe { &operation.as_ref().request }),
             Waiting::Clock(_) => Doing::Sleeping,
+            Waiting::Choice => waiting(local),
             Waiting::Nothing => match task.is_parked() {
                 None => Doing::Ready,
                 Some(UserPark(true)) => Doing::Parked,
-                Some(UserPark(false)) => {
-                    // SAFETY: so does the reason, and `because` takes it back before the frame is left.
-                    let reason = unsafe { local.reason.get().as_ref() };
-                    Doing::Waiting(reason.map(|reason| (&reason.what, reason.at)))
-                }
+                Some(UserPark(false)) => waiting(local),
             },
         };
         let stamp = local.stamp.get();
@@ -142,6 +146,7 @@ impl Worker {
         let stands_still = local.stamp.get() == stamp;
         if stands_still {
             local.expired.set(true);
+            self.interrupt(task);
             task.unpark();
         }
         stands_still

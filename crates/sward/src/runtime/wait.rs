@@ -195,15 +195,16 @@ fn suspend_parked_until(worker: &Worker, task: &Task, deadline: Instant) {
     worker.stop_timer(&timer);
 }
 
-/// [`park`] for those who withdraw their claims themselves: a cancel ends it, too, but does not unwind. Ask
-/// [`is_cancel_due`] before and after, and call [`cancel_again`] when nothing is claimed any more.
+/// Blocks the calling thread, which stands in a list of waiters, until it has been chosen (`sync/wait_list.rs`) or the deadline has
+/// passed. May return for no reason. A cancel ends it, too, but does not unwind, since the caller leaves the list
+/// itself: ask [`is_cancel_due`] before and after, and call [`cancel_again`] out of the list.
 #[inline(always)]
-pub(crate) fn park_quietly(deadline: Option<Instant>) {
+pub(crate) fn park_in_list(deadline: Option<Instant>) {
     match green() {
         Some((worker, task)) => {
-            if task.begin_park() {
-                suspend_parked(worker, task, deadline);
-            }
+            // SAFETY: the running task is ours.
+            unsafe { task.local() }.waiting.set(Waiting::Choice);
+            suspend_parked(worker, task, deadline);
         }
         None => block_quietly(deadline),
     }

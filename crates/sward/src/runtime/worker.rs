@@ -326,6 +326,7 @@ impl Worker {
         for message in messages.drain(..) {
             match message {
                 Message::Ready(task) => self.ready.with(|ready| ready.push_back(task)),
+                Message::Chosen(task) => self.choose(&task),
                 Message::Start(task) => self.start(task),
                 Message::Cancel(task) => self.interrupt(&task),
                 Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
@@ -356,7 +357,7 @@ impl Worker {
     }
 
     /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
-    fn interrupt(&self, task: &Task) {
+    pub(super) fn interrupt(&self, task: &Task) {
         if task.worker() != self.index || task.is_complete() {
             return;
         }
@@ -368,6 +369,7 @@ impl Worker {
         match local.waiting.get() {
             Waiting::Nothing => {}
             Waiting::Operation(operation) => self.cancel_operation(operation),
+            Waiting::Choice => self.choose(task),
             Waiting::Clock(timer) => {
                 // SAFETY: the timer lies in the frame of the suspended task.
                 self.timers.with(|timers| unsafe { timers.remove(timer.as_ref()) });
@@ -404,6 +406,7 @@ impl Worker {
                     local.waiting.set(Waiting::Nothing);
                     self.ready.with(|ready| ready.push_back(timer.task()));
                 }
+                Waiting::Choice => self.choose(task),
                 Waiting::Nothing => task.unpark(),
             }
         }
@@ -483,6 +486,36 @@ impl Worker {
             here.ready.with(|ready| ready.push_back(task));
         } else if let Some(shared) = task.shared() {
             shared.send(task.worker(), Message::Ready(task));
+        }
+    }
+
+    /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
+    pub(crate) fn schedule_chosen(task: Arc<Task>) {
+        if let Some(shared) = task.shared().cloned() {
+            shared.send(task.worker(), Message::Chosen(task));
+        }
+    }
+
+    /// As [`Worker::schedule_chosen`], if the calling green thread belongs to the same worker; else false.
+    #[inline]
+    pub(crate) fn schedule_chosen_here(task: &Task) -> bool {
+        let Some((here, _)) = Worker::current() else { return false };
+        let is_here = here.index == task.worker()
+            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared));
+        if is_here {
+            here.choose(task);
+        }
+        is_here
+    }
+
+    /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
+    #[inline]
+    fn choose(&self, task: &Task) {
+        // SAFETY: it has entered a list, so it has started, here.
+        let local = unsafe { task.local() };
+        if let Waiting::Choice = local.waiting.get() {
+            local.waiting.set(Waiting::Nothing);
+            self.ready.with(|ready| ready.push_back(task));
         }
     }
 

@@ -63,7 +63,11 @@ struct Slot<I> {
 
 /// The address of a waiter's task.
 #[derive(Clone, Copy)]
-struct Waiter(*const Task);
+struct Waiter {
+    task: *const Task,
+    /// It suspends a green thread, and does not hold up its OS thread.
+    is_green: bool,
+}
 
 // SAFETY: a task is Send and Sync; that the address is good is the protocol at the head of this file.
 unsafe impl Send for Waiter {}
@@ -218,7 +222,7 @@ impl<I> WaitList<I> {
         let key = self.free;
         let slot = self.slot_mut(key);
         // Part by part: a whole slot written at once would be read in other parts right after, which stalls.
-        slot.task = Waiter(thread::with_current_task(Arc::as_ptr));
+        slot.task = Waiter { task: thread::with_current_task(Arc::as_ptr), is_green: wait::is_green() };
         slot.wish = Some(wish);
         slot.waiting = waiting;
         self.free = self.slot(key).next;
@@ -229,7 +233,7 @@ impl<I> WaitList<I> {
     #[cold]
     fn grow(&mut self) {
         self.free = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 threads wait"));
-        let slot = Slot { task: Waiter(ptr::null()), wish: None, waiting: false, previous: NONE, next: NONE };
+        let slot = Slot { task: Waiter { task: ptr::null(), is_green: false }, wish: None, waiting: false, previous: NONE, next: NONE };
         self.slots.push(slot);
     }
 
@@ -272,8 +276,14 @@ impl<I> WaitList<I> {
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Wakes {
-    first: Option<Arc<Task>>,
-    others: Vec<Arc<Task>>,
+    first: Option<Wake>,
+    others: Vec<Wake>,
+}
+
+enum Wake {
+    Green(Arc<Task>),
+    /// It holds up its OS thread.
+    Blocked(Arc<Task>),
 }
 
 impl Wakes {
@@ -286,21 +296,24 @@ impl Wakes {
     #[inline]
     fn push(&mut self, waiter: Waiter) {
         // SAFETY: under the lock, a waiter is alive.
-        let task = unsafe { &*waiter.0 };
-        if is_of_this_worker(task) { task.unpark() } else { self.keep(waiter) }
+        let task = unsafe { &*waiter.task };
+        if !(waiter.is_green && Worker::schedule_chosen_here(task)) {
+            self.keep(waiter);
+        }
     }
 
     #[cold]
     fn keep(&mut self, waiter: Waiter) {
         // SAFETY: under the lock, a waiter is alive; and tasks live in an `Arc`, from which the address came.
         let task = unsafe {
-            Arc::increment_strong_count(waiter.0);
-            Arc::from_raw(waiter.0)
+            Arc::increment_strong_count(waiter.task);
+            Arc::from_raw(waiter.task)
         };
+        let wake = if waiter.is_green { Wake::Green(task) } else { Wake::Blocked(task) };
         if self.first.is_none() {
-            self.first = Some(task);
+            self.first = Some(wake);
         } else {
-            self.others.push(task);
+            self.others.push(wake);
         }
     }
 
@@ -317,18 +330,13 @@ impl Wakes {
 
     #[cold]
     fn unpark_each(self) {
-        for task in self.first.into_iter().chain(self.others) {
-            task.unpark();
+        for wake in self.first.into_iter().chain(self.others) {
+            match wake {
+                Wake::Green(task) => Worker::schedule_chosen(task),
+                Wake::Blocked(task) => task.unpark(),
+            }
         }
     }
-}
-
-#[inline]
-fn is_of_this_worker(task: &Task) -> bool {
-    Worker::current().is_some_and(|(worker, _)| {
-        worker.index() == task.worker()
-            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, worker.shared()))
-    })
 }
 
 /// How [`sleep`] ended.
@@ -357,7 +365,7 @@ pub(crate) fn sleep<S, I>(
     let mut is_chosen = false;
     loop {
         if is_chosen || !wait::is_cancel_due() {
-            wait::park_quietly(if is_chosen { None } else { deadline });
+            wait::park_in_list(if is_chosen { None } else { deadline });
         }
         let mut state = lock.lock();
         let waiters = list(&mut state);
