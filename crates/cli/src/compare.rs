@@ -51,7 +51,7 @@ use bench::Bench;
 use experiment::{Chapter, Outcome};
 use machine::Machine;
 use plan::Plan;
-use server::Pinning;
+use server::{Pinning, Server};
 
 pub(crate) use options::Compare;
 pub(crate) use step::Step;
@@ -78,6 +78,10 @@ impl Compare {
         }
         let cores = machine.two_cores();
         let pinning = Pinning { server: cores.map(|cores| cores.0), generator: cores.map(|cores| cores.1) };
+        for subject in plan.subjects.iter().filter(|subject| subject.is_foreign()) {
+            Server::start(subject, pinning, &interrupt)
+                .with_context(|| format!("--with, {}", subject.name))?;
+        }
         let notes = notes(&plan, &machine, pinning);
         for note in &notes {
             eprintln!("note: {note}");

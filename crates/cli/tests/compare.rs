@@ -146,32 +146,34 @@ fn only_the_experiments_and_servers_that_were_asked_for_are_measured() {
 }
 
 #[test]
-fn a_server_of_the_users_is_measured_and_one_that_does_not_start_is_named() {
+fn a_server_of_the_users_is_measured_beside_ours() {
     let family = Family::new();
-    let good = format!("mine={SWARD} serve echo --addr 127.0.0.1:{{port}}");
-    let flags = [
-        "--active",
-        "--subjects",
-        "epoll",
-        "--json",
-        "c.json",
-        "--with",
-        &good,
-        "--with",
-        "broken=no-such-program {port}",
-    ];
-    let output = succeed(family.compare(&[SMALL, &flags].concat()));
+    let mine = format!("mine={SWARD} serve echo --addr 127.0.0.1:{{port}}");
+    let flags = ["--active", "--subjects", "epoll", "--json", "c.json", "--with", &mine];
+    succeed(family.compare(&[SMALL, &flags].concat()));
     let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
-    for sample in samples(&report, "active", "mine") {
-        assert!(
-            sample["failure"].is_null() && sample["values"]["messages_per_second"].as_f64().unwrap() > 0.0,
-            "{sample}"
-        );
+    for subject in ["mine", "epoll"] {
+        let samples = samples(&report, "active", subject);
+        assert_eq!(samples.len(), 2);
+        for sample in samples {
+            assert!(sample["failure"].is_null(), "{sample}");
+            assert!(sample["values"]["messages_per_second"].as_f64().unwrap() > 0.0, "{sample}");
+        }
     }
-    let broken = samples(&report, "active", "broken");
-    assert!(broken[0]["failure"].as_str().unwrap().contains("no-such-program"), "{}", broken[0]);
-    assert!(text(&output.stdout).contains("failed: broken at 1:"));
     assert!(family.processes().is_empty());
+}
+
+#[test]
+fn a_server_of_the_users_that_does_not_start_or_does_not_answer_is_named_at_once() {
+    let family = Family::new();
+    let wrong = format!("wrong={SWARD} serve chargen --addr 127.0.0.1:{{port}}");
+    for (with, words) in [("broken=no-such-program {port}", "no-such-program"), (&wrong, "it answered")] {
+        let output = family.compare(&[SMALL, &["--with", with]].concat()).output().unwrap();
+        assert!(!output.status.success());
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+        assert!(family.processes().is_empty());
+        assert_eq!(family.files(), [""; 0]);
+    }
 }
 
 #[test]

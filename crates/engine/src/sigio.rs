@@ -17,7 +17,8 @@
 //! - The queue is bounded (`ulimit -i`). When it is full the kernel sends a plain SIGIO. Then everything that is
 //!   registered is reported.
 //! - Some events send no signal, such as a `shutdown(2)` of one's own side by another thread. So what is armed is looked at every
-//!   [`SWEEP`], too.
+//!   [`SWEEP`], too; and more and more seldom while nothing is armed and nothing found, down to every [`SWEEP_MAX`], so that
+//!   idleness costs nothing.
 //!
 //! An open socket has one owner, who gets its signals, for all descriptors and processes that share it. An owner that lives is
 //! never robbed: such a descriptor is looked at every [`TICK`] while it is armed, and so is one that knows no signals, such
@@ -41,6 +42,9 @@ use crate::timeout;
 /// How often the armed descriptors are looked at that send signals, for what sends none.
 const SWEEP: Duration = Duration::from_millis(250);
 
+/// The longest time between two such looks.
+const SWEEP_MAX: Duration = Duration::from_secs(16);
+
 /// How often the armed descriptors are looked at that send no signals to us.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -60,7 +64,9 @@ pub(crate) struct Sigio {
     silent: PollSet,
     /// What was seen when a descriptor was registered; reported by the next poll.
     first_seen: Vec<Ready>,
+    /// When what is armed was last looked at, and how long until the next time.
     swept: Instant,
+    pause: Duration,
     thread: libc::pid_t,
     waker: Arc<ThreadWaker>,
     /// The thread's blocked signals before the engine came.
@@ -108,6 +114,7 @@ impl Sigio {
             silent: PollSet::default(),
             first_seen: Vec::new(),
             swept: Instant::now(),
+            pause: SWEEP,
             thread,
             waker: Arc::new(ThreadWaker {
                 thread: Mutex::new(Some(thread)),
@@ -229,7 +236,7 @@ impl Sigio {
             return Some(Duration::ZERO);
         }
         let tick = (!self.silent.is_empty()).then_some(TICK);
-        let sweep = (!self.armed.is_empty()).then(|| SWEEP.saturating_sub(self.swept.elapsed()));
+        let sweep = (!self.armed.is_empty()).then(|| self.pause.saturating_sub(self.swept.elapsed()));
         [timeout, tick, sweep].into_iter().flatten().min()
     }
 }
@@ -240,6 +247,7 @@ impl Poller for Sigio {
     }
 
     fn arm(&mut self, source: Source, interest: Interest) -> io::Result<()> {
+        self.pause = SWEEP;
         let index = source.fd as usize;
         if index >= self.registered.len() {
             self.registered.resize(index + 1, Registration::default());
@@ -275,10 +283,12 @@ impl Poller for Sigio {
             self.system_calls += 1;
             self.silent.poll(Some(Duration::ZERO), ready)?;
         }
-        if !self.armed.is_empty() && self.swept.elapsed() >= SWEEP {
+        if !self.armed.is_empty() && self.swept.elapsed() >= self.pause {
             self.system_calls += 1;
             self.swept = Instant::now();
+            let before = ready.len();
             self.armed.poll(Some(Duration::ZERO), ready)?;
+            self.pause = if ready.len() > before { SWEEP } else { SWEEP_MAX.min(2 * self.pause) };
         }
         Ok(())
     }

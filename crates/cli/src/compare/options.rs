@@ -164,10 +164,10 @@ impl Compare {
                 connections: vec![1, 32, 1000],
                 idle_connections: vec![0, 300, 3000],
                 rounds: 2,
-                window: millis(200),
+                window: millis(150),
                 warmup: millis(60),
                 budget: Some(millis(50_000)),
-                count: millis(150),
+                count: millis(120),
                 tasks: Tasks { green: 50_000, os: 2000 },
                 ..preset
             };

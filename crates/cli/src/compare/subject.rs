@@ -74,6 +74,11 @@ impl Subject {
         matches!(self.kind, Kind::Own { model: Model::Blocking, .. })
     }
 
+    /// Whether it is not ours, so that nobody knows whether it starts.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.kind, Kind::Foreign)
+    }
+
     /// Whether it runs green threads in one process, on an engine that the user chose.
     pub(super) fn engine(&self) -> Option<EngineKind> {
         match self.kind {

@@ -21,6 +21,9 @@ const AS_FAST: f64 = 1.1;
 /// A median connection that gets at least so many percent of what the luckiest gets is served evenly.
 const EVEN_PERCENT: f64 = 50.0;
 
+/// Fewer messages than this on the luckiest connection say nothing about fairness.
+const MESSAGES_TO_JUDGE: f64 = 20.0;
+
 /// One that gets less than this has been left waiting.
 const STARVED_PERCENT: f64 = 5.0;
 
@@ -58,64 +61,15 @@ fn flags(plan: &Plan, connections: u32) -> Vec<String> {
 }
 
 pub(super) fn chapter(outcome: &Outcome) -> Chapter {
-    let plan = &outcome.plan;
-    let command = format!(
-        "sward load HOST:PORT {}",
-        flags(plan, 0).join(" ").replace("--connections 0", "--connections N")
-    );
-    let figure = |name, title, metric, unit, about: &str| Figure {
-        name,
-        title,
-        chart: outcome.lines(ACTIVE, metric, "active connections", unit),
-        about: about.to_owned(),
-        command: command.clone(),
-    };
     let table = |metric, caption, show| outcome.table(ACTIVE, metric, caption, show);
     Chapter {
         experiment: ACTIVE,
         title: "Active connections",
         about: format!(
             "Every connection sends {} bytes, waits for the reply, and sends again, as fast as it can. Each server has one core.",
-            plan.size
+            outcome.plan.size
         ),
-        figures: vec![
-            figure(
-                "active-rate",
-                "Messages per second",
-                Metric::MessagesPerSecond,
-                "messages per second",
-                "Whole replies that came back, of all connections together. Higher is better.",
-            ),
-            figure(
-                "active-cpu",
-                "What a message costs the server",
-                Metric::ServerCpuUsPerMessage,
-                "server CPU, µs per message",
-                "User and system time of the server and its children, by message. Lower is better.",
-            ),
-            figure(
-                "active-p50",
-                "Latency: the median",
-                Metric::LatencyP50Us,
-                "p50 latency",
-                "Half of the replies took no longer than this. As every connection waits for its reply before it sends again, N connections take at least N times the cost of a message.",
-            ),
-            figure(
-                "active-p99",
-                "Latency: the slowest in a hundred",
-                Metric::LatencyP99Us,
-                "p99 latency",
-                "99 of 100 replies took no longer than this.",
-            ),
-            figure(
-                "active-p999",
-                "Latency: the slowest in a thousand",
-                Metric::LatencyP999Us,
-                "p99.9 latency",
-                "999 of 1,000 replies took no longer than this. Only where at least 2,000 were measured.",
-            ),
-            fairness_figure(outcome, command.clone()),
-        ],
+        figures: figures(outcome),
         verdicts: vec![select_verdict(outcome), event_loop_verdict(outcome), fairness_verdict(outcome)],
         tables: vec![
             table(Metric::MessagesPerSecond, "messages per second, by active connections", short),
@@ -132,6 +86,59 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
     }
 }
 
+fn figures(outcome: &Outcome) -> Vec<Figure> {
+    let command = format!(
+        "sward load HOST:PORT {}",
+        flags(&outcome.plan, 0).join(" ").replace("--connections 0", "--connections N")
+    );
+    let figure = |name, title, metric, unit, about: &str| Figure {
+        name,
+        title,
+        chart: outcome.lines(ACTIVE, metric, "active connections", unit),
+        about: about.to_owned(),
+        command: command.clone(),
+    };
+    vec![
+        figure(
+            "active-rate",
+            "Messages per second",
+            Metric::MessagesPerSecond,
+            "messages per second",
+            "Whole replies that came back, of all connections together. Higher is better.",
+        ),
+        figure(
+            "active-cpu",
+            "What a message costs the server",
+            Metric::ServerCpuUsPerMessage,
+            "server CPU, µs per message",
+            "User and system time of the server and its children, by message. Lower is better.",
+        ),
+        figure(
+            "active-p50",
+            "Latency: the median",
+            Metric::LatencyP50Us,
+            "p50 latency",
+            "Half of the replies took no longer than this. As every connection waits for its reply before it sends again, N \
+             connections take at least N times the cost of a message.",
+        ),
+        figure(
+            "active-p99",
+            "Latency: the slowest in a hundred",
+            Metric::LatencyP99Us,
+            "p99 latency",
+            "99 of 100 replies took no longer than this.",
+        ),
+        figure(
+            "active-p999",
+            "Latency: the slowest in a thousand",
+            Metric::LatencyP999Us,
+            "p99.9 latency",
+            "999 of 1,000 replies took no longer than this. Only where at least 2,000 were measured.",
+        ),
+        fairness_figure(outcome, command.clone()),
+    ]
+}
+
 /// `select` helps with many clients and not with one.
 fn select_verdict(outcome: &Outcome) -> Verdict {
     let judge = || {
@@ -144,8 +151,8 @@ fn select_verdict(outcome: &Outcome) -> Verdict {
         let most = found(&outcome.study, "blocking", many, Metric::MostServedMessages)?;
         let sentence = format!(
             "With one client, select answered {} as many messages as plain blocking calls ({} against {} per second). With {} \
-             clients at once, blocking calls answered one of them {} times and the median client {} times: the others wait until \
-             the one has left. Under select the median client got {} % of what the luckiest got, {} messages per second in all.",
+             clients at once, blocking calls gave one of them {} answers and the median client {}: the others wait until the one \
+             has left. Under select the median client got {} % of what the luckiest got, {} messages per second in all.",
             times(ratio),
             short(rate("select", 1)?),
             short(rate("blocking", 1)?),
@@ -210,7 +217,11 @@ fn fairness_place(outcome: &Outcome) -> Option<u64> {
 fn fairness_verdict(outcome: &Outcome) -> Verdict {
     let judge = || {
         let x = fairness_place(outcome)?;
-        let least = |subject: &str| outcome.median(ACTIVE, subject, x, Metric::LeastServedPercent);
+        let least = |subject: &str| {
+            let most = outcome.median(ACTIVE, subject, x, Metric::MostServedMessages)?;
+            let least = outcome.median(ACTIVE, subject, x, Metric::LeastServedPercent)?;
+            (most >= MESSAGES_TO_JUDGE).then_some(least)
+        };
         let subjects = outcome.plan.subjects.iter().filter(|subject| subject.engine().is_some());
         let shares: Vec<_> =
             subjects.filter_map(|subject| Some((subject.name.as_str(), least(&subject.name)?))).collect();
@@ -227,7 +238,7 @@ fn fairness_verdict(outcome: &Outcome) -> Verdict {
     Verdict::new(
         ACTIVE,
         "no engine starves a connection: each gets at least half of what the luckiest gets",
-        "an engine at several connections",
+        "an engine at several connections, with enough messages for each",
         judge(),
     )
 }

@@ -13,7 +13,7 @@ use crate::compare::plot::{Chart, Kind, Row, Rows};
 use crate::compare::quantity::{bytes, count, nanos};
 use crate::compare::server::{Bystanders, Finding};
 use crate::compare::step::{TasksReport, World};
-use crate::compare::study::Metric;
+use crate::compare::study::{Metric, Statistic};
 use crate::compare::table::Table;
 use crate::compare::verdict::Verdict;
 
@@ -60,12 +60,29 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
 }
 
 pub(super) fn chapter(outcome: &Outcome) -> Chapter {
-    let statistic = |world: World, name: &str, metric| {
-        outcome.statistic(TASKS, name, size(outcome, world).into(), metric)
-    };
+    Chapter {
+        experiment: TASKS,
+        title: "How many threads fit",
+        about: format!(
+            "One program starts threads that wait until all are there: up to {} green threads on one worker, and up to {} OS threads. Both run on \
+             the same core.",
+            count(outcome.plan.tasks.green.into()),
+            count(outcome.plan.tasks.os.into())
+        ),
+        figures: figures(outcome),
+        verdicts: vec![verdict(outcome)],
+        tables: vec![table(outcome)],
+    }
+}
+
+fn statistic(outcome: &Outcome, world: World, name: &str, metric: Metric) -> Option<Statistic> {
+    outcome.statistic(TASKS, name, size(outcome, world).into(), metric)
+}
+
+fn figures(outcome: &Outcome) -> Vec<Figure> {
     let figure = |name, title, metric, unit: &str, show: fn(f64) -> String, about: &str| {
         let rows = WORLDS.into_iter().enumerate().filter_map(|(look, (name, world))| {
-            let statistic = statistic(world, name, metric)?;
+            let statistic = statistic(outcome, world, name, metric)?;
             Some(Row {
                 name: name.to_owned(),
                 look,
@@ -87,8 +104,38 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
             command: "sward compare --tasks".into(),
         }
     };
+    vec![
+        figure(
+            "tasks-spawn",
+            "To start one",
+            Metric::SpawnNs,
+            "time per thread",
+            nanos,
+            "From the first spawn until all have run and wait, per thread. Lower is better.",
+        ),
+        figure(
+            "tasks-switch",
+            "To switch to another",
+            Metric::SwitchNs,
+            "time per switch",
+            nanos,
+            "Two threads that take turns, by unpark and park. Lower is better.",
+        ),
+        figure(
+            "tasks-memory",
+            "Memory for each",
+            Metric::MemoryBytesPerTask,
+            "memory per thread",
+            bytes,
+            "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 \
+                 KiB on most kernels). Lower is better.",
+        ),
+    ]
+}
+
+fn table(outcome: &Outcome) -> Table {
     let rows = WORLDS.into_iter().map(|(name, world)| {
-        let cell = |metric, show| cell_text(statistic(world, name, metric), show);
+        let cell = |metric, show| cell_text(statistic(outcome, world, name, metric), show);
         let asked = count(size(outcome, world).into());
         let cells = vec![
             asked,
@@ -100,44 +147,7 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
         (name.to_owned(), cells)
     });
     let columns = ["asked for", "ran at once", "start", "switch", "memory each"].map(str::to_owned).to_vec();
-    Chapter {
-        experiment: TASKS,
-        title: "How many threads fit",
-        about: format!(
-            "One program starts threads that wait until all are there: up to {} green threads on one worker, and up to {} OS threads. Both run on \
-             the same core.",
-            count(outcome.plan.tasks.green.into()),
-            count(outcome.plan.tasks.os.into())
-        ),
-        figures: vec![
-            figure(
-                "tasks-spawn",
-                "To start one",
-                Metric::SpawnNs,
-                "time per thread",
-                nanos,
-                "From the first spawn until all have run and wait, per thread. Lower is better.",
-            ),
-            figure(
-                "tasks-switch",
-                "To switch to another",
-                Metric::SwitchNs,
-                "time per switch",
-                nanos,
-                "Two threads that take turns, by unpark and park. Lower is better.",
-            ),
-            figure(
-                "tasks-memory",
-                "Memory for each",
-                Metric::MemoryBytesPerTask,
-                "memory per thread",
-                bytes,
-                "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 KiB on most kernels). Lower is better.",
-            ),
-        ],
-        verdicts: vec![verdict(outcome)],
-        tables: vec![Table { caption: "threads that wait".into(), columns, rows: rows.collect() }],
-    }
+    Table { caption: "threads that wait".into(), columns, rows: rows.collect() }
 }
 
 /// One CPU holds tens of thousands of coroutines.
