@@ -16,7 +16,10 @@ use super::plot::{Chart, Kind, Line, Lines, Mark, Point};
 use super::quantity::{count, digits, micros, short};
 use super::study::{Metric, Statistic, Study};
 use super::table::Table;
-use super::verdict::Verdict;
+use super::verdict::{Answer, Verdict};
+
+/// From this share of disturbed measurements on, a verdict says so.
+const NOISY_SHARE: f64 = 0.2;
 
 /// A finished run.
 pub(crate) struct Outcome {
@@ -80,6 +83,14 @@ pub(super) fn chapters(outcome: &Outcome) -> Vec<Chapter> {
     let mut chapters: Vec<_> = outcome.plan.experiments.iter().map(chapter).collect();
     for chapter in &mut chapters {
         chapter.figures.retain(|figure| !figure.chart.is_empty());
+        let (noisy, all) = outcome.study.noisy(chapter.experiment);
+        for verdict in &mut chapter.verdicts {
+            if noisy as f64 >= all as f64 * NOISY_SHARE && verdict.answer != Answer::NotMeasured {
+                verdict.sentence.push_str(&format!(
+                    " Take it with care: other programs disturbed {noisy} of the {all} measurements of this experiment."
+                ));
+            }
+        }
     }
     chapters
 }
@@ -138,6 +149,12 @@ fn point(x: u64, statistic: Statistic) -> Point {
 fn mark(statistic: Statistic) -> Mark {
     let Statistic { median, low, high, .. } = statistic;
     Mark { value: median, low, high, noisy: statistic.is_noisy() }
+}
+
+/// A mark of bytes as one of KiB.
+fn kibibytes(bytes: Mark) -> Mark {
+    let Mark { value, low, high, noisy } = bytes;
+    Mark { value: value / 1024.0, low: low / 1024.0, high: high / 1024.0, noisy }
 }
 
 /// The median, its spread where there is one, and `~` where rounds were disturbed.

@@ -158,13 +158,7 @@ fn section(page: &mut String, outcome: &Outcome, chapter: &Chapter) {
         }
         add(page, "</ul></details>");
     }
-    let noisy = outcome
-        .study
-        .samples
-        .iter()
-        .filter(|sample| sample.experiment == chapter.experiment && sample.noisy)
-        .count();
-    let all = outcome.study.samples.iter().filter(|sample| sample.experiment == chapter.experiment).count();
+    let (noisy, all) = outcome.study.noisy(chapter.experiment);
     add(
         page,
         format_args!(

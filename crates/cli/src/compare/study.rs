@@ -180,6 +180,12 @@ impl Study {
         names
     }
 
+    /// How many measurements of an experiment were disturbed, and how many there are.
+    pub(super) fn noisy(&self, experiment: Experiment) -> (usize, usize) {
+        let samples = self.samples.iter().filter(|sample| sample.experiment == experiment);
+        (samples.clone().filter(|sample| sample.noisy).count(), samples.count())
+    }
+
     /// What went wrong in an experiment: each different thing once.
     pub(super) fn failures(&self, experiment: Experiment) -> Vec<String> {
         let mut failures: Vec<String> = Vec::new();

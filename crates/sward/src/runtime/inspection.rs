@@ -146,7 +146,7 @@ impl Worker {
         let stands_still = local.stamp.get() == stamp;
         if stands_still {
             local.expired.set(true);
-            self.interrupt(task);
+            self.choose(task);
             task.unpark();
         }
         stands_still

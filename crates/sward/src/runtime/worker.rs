@@ -357,7 +357,7 @@ impl Worker {
     }
 
     /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
-    pub(super) fn interrupt(&self, task: &Task) {
+    fn interrupt(&self, task: &Task) {
         if task.worker() != self.index || task.is_complete() {
             return;
         }
@@ -510,7 +510,7 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
     #[inline]
-    fn choose(&self, task: &Task) {
+    pub(super) fn choose(&self, task: &Task) {
         // SAFETY: it has entered a list, so it has started, here.
         let local = unsafe { task.local() };
         if let Waiting::Choice = local.waiting.get() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sward::thread;
 use sward::time::Instant;
 
-use super::{Chapter, Figure, Outcome, mark, times};
+use super::{Chapter, Figure, Outcome, kibibytes, mark, times};
 use crate::compare::bench::Bench;
 use crate::compare::plan::Experiment;
 use crate::compare::plot::{Chart, Kind, Row, Rows};
@@ -69,9 +69,7 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
     };
     let mut memory = rows(Metric::MemoryBytesPerConnection, bytes);
     for mark in memory.iter_mut().flat_map(|row| &mut row.marks) {
-        for value in [&mut mark.value, &mut mark.low, &mut mark.high] {
-            *value /= 1024.0;
-        }
+        *mark = kibibytes(*mark);
     }
     Chapter {
         experiment: REST,

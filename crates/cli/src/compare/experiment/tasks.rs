@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use sward::time::Duration;
 
-use super::{Chapter, Figure, Outcome, cell_text, mark, times};
+use super::{Chapter, Figure, Outcome, cell_text, kibibytes, mark, times};
 use crate::compare::bench::Bench;
 use crate::compare::child::{self, OURSELVES};
 use crate::compare::plan::Experiment;
-use crate::compare::plot::{Chart, Kind, Row, Rows};
-use crate::compare::quantity::{bytes, count, nanos};
+use crate::compare::plot::{Chart, Kind, Mark, Row, Rows};
+use crate::compare::quantity::{bytes, count, nanos, short};
 use crate::compare::server::{Bystanders, Finding};
 use crate::compare::step::{TasksReport, World};
 use crate::compare::study::{Metric, Statistic};
@@ -80,55 +80,51 @@ fn statistic(outcome: &Outcome, world: World, name: &str, metric: Metric) -> Opt
 }
 
 fn figures(outcome: &Outcome) -> Vec<Figure> {
-    let figure = |name, title, metric, unit: &str, show: fn(f64) -> String, about: &str| {
-        let rows = WORLDS.into_iter().enumerate().filter_map(|(look, (name, world))| {
+    let rows = |metric, show: fn(f64) -> String, scale: fn(Mark) -> Mark| -> Vec<Row> {
+        let row = |(look, (name, world)): (usize, (&str, World))| {
             let statistic = statistic(outcome, world, name, metric)?;
-            Some(Row {
-                name: name.to_owned(),
-                look,
-                marks: vec![mark(statistic)],
-                text: show(statistic.median),
-            })
-        });
-        Figure {
-            name,
-            title,
-            chart: Chart::Rows(Rows {
-                x_name: unit.into(),
-                kind: Kind::Log,
-                label: show,
-                marks: vec!["median"],
-                rows: rows.collect(),
-            }),
-            about: about.to_owned(),
-            command: "sward compare --tasks".into(),
-        }
+            let (marks, text) = (vec![scale(mark(statistic))], show(statistic.median));
+            Some(Row { name: name.to_owned(), look, marks, text })
+        };
+        WORLDS.into_iter().enumerate().filter_map(row).collect()
+    };
+    let figure = |name, title, chart, about: &str| Figure {
+        name,
+        title,
+        chart: Chart::Rows(chart),
+        about: about.to_owned(),
+        command: "sward compare --tasks".into(),
+    };
+    let times = |x_name: &str, metric| {
+        let rows = rows(metric, nanos, |mark| mark);
+        Rows { x_name: x_name.into(), kind: Kind::Log, label: nanos, marks: vec!["median"], rows }
+    };
+    let memory = Rows {
+        x_name: "KiB per thread".into(),
+        kind: Kind::Linear,
+        label: short,
+        marks: vec!["median"],
+        rows: rows(Metric::MemoryBytesPerTask, bytes, kibibytes),
     };
     vec![
         figure(
             "tasks-spawn",
             "To start one",
-            Metric::SpawnNs,
-            "time per thread",
-            nanos,
+            times("time per thread", Metric::SpawnNs),
             "From the first spawn until all have run and wait, per thread. Lower is better.",
         ),
         figure(
             "tasks-switch",
             "To switch to another",
-            Metric::SwitchNs,
-            "time per switch",
-            nanos,
+            times("time per switch", Metric::SwitchNs),
             "Two threads that take turns, by unpark and park. Lower is better.",
         ),
         figure(
             "tasks-memory",
             "Memory for each",
-            Metric::MemoryBytesPerTask,
-            "memory per thread",
-            bytes,
-            "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 \
-                 KiB on most kernels). Lower is better.",
+            memory,
+            "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 KiB \
+             on most kernels). Lower is better.",
         ),
     ]
 }
