@@ -12,6 +12,10 @@
 //! [cancelled](crate::thread::JoinHandle::cancel) while it waits, which loses no message: either it has not
 //! sent or received, or the cancel is delivered at its next blocking call.
 //!
+//! Green threads are not preempted. So that one that only sends, or only asks, does not keep its worker for itself, each operation
+//! here may let others run, after some tens in a row that did not have to wait; also those that "never wait". So
+//! hold no lock of `std::sync` across them.
+//!
 //! ```
 //! use sward::{channel, thread};
 //!

@@ -5,6 +5,8 @@
 //! [`task_done`](Queue::task_done) and [`join`](Queue::join); and it ends when it is [closed](Queue::close),
 //! not when handles are dropped, so it is shared by reference or `Arc`.
 //!
+//! As with channels, putting and getting may let others run, even where there is nothing to wait for.
+//!
 //! Protocol: one lock around the items and the two lines of waiters. An item is handed directly to the first
 //! who waits for one, and room directly to the first who waits for room (whose item then moves in), so nobody
 //! is overtaken.
@@ -211,6 +213,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[track_caller]
     fn put_with(&self, mut item: T, patience: Patience) -> Result<(), PutError<T>> {
+        wait::count_operation();
         loop {
             let mut wakes = Wakes::none();
             let mut state = self.state.lock();
@@ -276,6 +279,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[track_caller]
     fn get_with(&self, patience: Patience) -> Result<T, GetError> {
+        wait::count_operation();
         loop {
             let mut wakes = Wakes::none();
             let mut state = self.state.lock();

@@ -145,8 +145,14 @@ where
 /// }
 /// .unwrap();
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancelled;
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        wait::end_of_unwinding();
+    }
+}
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -241,6 +241,7 @@ impl<T> Exchange<T> {
     }
 
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        wait::count_operation();
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         if state.disconnected {
@@ -255,6 +256,7 @@ impl<T> Exchange<T> {
 
     #[track_caller]
     pub(super) fn send(&self, mut message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        wait::count_operation();
         loop {
             let mut wakes = Wakes::none();
             let mut state = self.state.lock();
@@ -290,6 +292,7 @@ impl<T> Exchange<T> {
     }
 
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        wait::count_operation();
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         let found = state.take(&mut wakes);
@@ -325,6 +328,7 @@ impl<T> Exchange<T> {
     #[inline(always)]
     #[track_caller]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        wait::count_operation();
         loop {
             let key = match self.begin_recv() {
                 Begun::Done(message) => return message,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::task::Local;
 use super::timers::Timer;
+use super::wait;
 use super::worker::Worker;
 use crate::thread;
 
@@ -23,6 +24,12 @@ pub(crate) struct Deadline {
 
 /// What unwinds a thread up to the frame of the deadline with this address.
 pub(crate) struct Expired(usize);
+
+impl Drop for Expired {
+    fn drop(&mut self) {
+        wait::end_of_unwinding();
+    }
+}
 
 /// The time of a [`timeout`] was over before its closure was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +99,7 @@ where
         local.deadline.set(deadline.outer);
         local.expired.set(outermost_expired(local).is_some());
         result.or_else(|payload| match payload.downcast_ref::<Expired>() {
-            Some(Expired(address)) if *address == (&raw const deadline).addr() => {
-                local.cancelling.set(false);
-                Err(Elapsed { duration })
-            }
+            Some(Expired(address)) if *address == (&raw const deadline).addr() => Err(Elapsed { duration }),
             _ => resume_unwind(payload),
         })
     })

@@ -154,6 +154,33 @@ pub(crate) fn yield_now() {
     worker.yield_now(task);
 }
 
+/// Counts an operation that may do without waiting, and lets others run if the green thread has done many in a row: who only
+/// sends does not keep its worker for itself. Not a cancellation point.
+#[inline]
+pub(crate) fn count_operation() {
+    if let Some((worker, task)) = green()
+        && worker.is_over_budget()
+    {
+        give_way(worker, task);
+    }
+}
+
+#[cold]
+fn give_way(worker: &Worker, task: &Task) {
+    worker.yield_now(task);
+}
+
+/// The payload of a cancel, or of a deadline, is dropped: if the calling thread was unwinding with it, it has come to the end of
+/// that, and what unwinds it from now on is a panic.
+pub(crate) fn end_of_unwinding() {
+    if !std::thread::panicking() {
+        thread::with_current_task(|task| {
+            // SAFETY: it is the calling thread's own task.
+            unsafe { task.local() }.cancelling.set(false);
+        });
+    }
+}
+
 /// Blocks the calling thread until its [`Task::unpark`] is called (or has been since the last park), or until the
 /// deadline. May return for no reason, so the caller looks again at what it waits for. A cancellation point: it
 /// may unwind, so the caller's claims (a place in a queue) are withdrawn by destructors.

@@ -62,8 +62,8 @@ impl<T> ShortLock<T> {
         let mut tries = 0;
         while self.held.load(Relaxed) {
             match tries {
-                ..SPINS => std::hint::spin_loop(),
-                ..PATIENCE => std::thread::yield_now(),
+                0..SPINS => std::hint::spin_loop(),
+                SPINS..PATIENCE => std::thread::yield_now(),
                 _ => std::thread::sleep(NAP),
             }
             tries += 1;

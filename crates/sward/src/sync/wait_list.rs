@@ -233,7 +233,13 @@ impl<I> WaitList<I> {
     #[cold]
     fn grow(&mut self) {
         self.free = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 threads wait"));
-        let slot = Slot { task: Waiter { task: ptr::null(), is_green: false }, wish: None, waiting: false, previous: NONE, next: NONE };
+        let slot = Slot {
+            task: Waiter { task: ptr::null(), is_green: false },
+            wish: None,
+            waiting: false,
+            previous: NONE,
+            next: NONE,
+        };
         self.slots.push(slot);
     }
 

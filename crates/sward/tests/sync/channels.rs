@@ -1,12 +1,12 @@
 //! `sward::channel` as crossbeam-channel documents its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sward::channel::{
-    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, after, at, bounded,
-    never, tick, unbounded,
+    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    after, at, bounded, never, tick, unbounded,
 };
 use sward::thread;
 
@@ -191,4 +191,33 @@ fn same_channel_means_the_same_channel() {
     let (other_sender, other_receiver) = unbounded();
     assert!(sender.same_channel(&sender.clone()) && receiver.same_channel(&receiver.clone()));
     assert!(!sender.same_channel(&other_sender) && !receiver.same_channel(&other_receiver));
+}
+
+#[test]
+fn who_never_waits_lets_others_run() {
+    /// Far more than a thread may do in a row.
+    const MANY: usize = 100_000;
+    places::on_workers(1, || {
+        let (sender, receiver) = unbounded();
+        type Operation = fn(&Sender<usize>, &Receiver<usize>);
+        let operations: [Operation; 4] = [
+            |sender, _| sender.send(1).unwrap(),
+            |sender, _| sender.try_send(1).unwrap(),
+            |_, receiver| assert_eq!(receiver.recv(), Ok(1)),
+            |_, receiver| assert!(receiver.try_recv().is_ok()),
+        ];
+        for operation in operations {
+            let has_run = Arc::new(AtomicBool::new(false));
+            let other = thread::spawn({
+                let has_run = Arc::clone(&has_run);
+                move || has_run.store(true, Ordering::Relaxed)
+            });
+            let alone = (0..MANY).take_while(|_| {
+                operation(&sender, &receiver);
+                !has_run.load(Ordering::Relaxed)
+            });
+            assert!(alone.count() < MANY);
+            other.join().unwrap();
+        }
+    });
 }

@@ -161,6 +161,32 @@ fn a_cancel_does_not_poison() {
 }
 
 #[test]
+fn a_panic_poisons_though_a_cancel_was_swallowed_before() {
+    places::everywhere(|| {
+        let locks = Arc::new((Mutex::new(0), Mutex::new(0), Mutex::new(0)));
+        let started = Arc::new(sward::sync::Event::new());
+        let thread = thread::spawn({
+            let (locks, started) = (Arc::clone(&locks), Arc::clone(&started));
+            move || {
+                let _held_before = locks.0.lock().unwrap();
+                started.set();
+                let swallowed = catch_unwind(AssertUnwindSafe(|| {
+                    let _held_meanwhile = locks.1.lock().unwrap();
+                    thread::park();
+                }));
+                assert!(swallowed.unwrap_err().is::<thread::Cancelled>());
+                let _held_after = locks.2.lock().unwrap();
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+        });
+        started.wait();
+        thread.cancel();
+        thread.join().unwrap_err();
+        assert_eq!([&locks.0, &locks.1, &locks.2].map(Mutex::is_poisoned), [true, false, true]);
+    });
+}
+
+#[test]
 fn who_waits_for_a_lock_can_be_cancelled() {
     places::everywhere(|| {
         let lock = Arc::new((Mutex::new(0), RwLock::new(0)));

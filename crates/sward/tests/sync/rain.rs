@@ -207,3 +207,18 @@ fn on_a_queue() {
         assert_eq!(worker.join().unwrap(), put.load(Ordering::Relaxed));
     });
 }
+
+/// No wake-up is lost once in a thousand times either.
+#[test]
+#[ignore = "takes minutes"]
+fn on_each_a_hundred_times() {
+    for _ in 0..100 {
+        on_a_mutex();
+        on_an_rwlock();
+        on_a_condvar();
+        on_a_semaphore();
+        on_channels();
+        on_selects();
+        on_a_queue();
+    }
+}
