@@ -76,6 +76,9 @@ impl Compare {
         for path in [Some(&self.out), self.json.as_ref(), self.csv.as_ref()].into_iter().flatten() {
             files::check(path)?;
         }
+        if let Some(folder) = &self.svg {
+            files::make_folder(folder)?;
+        }
         let cores = machine.two_cores();
         let pinning = Pinning { server: cores.map(|cores| cores.0), generator: cores.map(|cores| cores.1) };
         for subject in plan.subjects.iter().filter(|subject| subject.is_foreign()) {

@@ -21,6 +21,14 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
 }
 
+/// Makes a folder, long before anything is written there. One that is there will do.
+///
+/// # Errors
+/// It cannot be made.
+pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("{}: this folder cannot be made", path.display()))
+}
+
 /// Writes a file, all of it or nothing.
 ///
 /// # Errors
