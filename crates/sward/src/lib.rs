@@ -39,6 +39,7 @@ pub mod coroutine;
 mod diagnosis;
 pub mod net;
 pub mod os;
+mod primitive;
 pub mod queue;
 mod runtime;
 pub mod sync;

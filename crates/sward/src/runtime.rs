@@ -4,7 +4,8 @@
 //!   runtime.rs    run, Builder, Handle: the door
 //!   worker.rs     the loop: run queue, mail, timers, engine            one per OS thread
 //!   wait.rs       every blocking call: perform · sleep · park          called by green threads
-//!   task.rs       one thread and its wake-up word                      any thread
+//!   task.rs       one thread                                           any thread
+//!   wake_word.rs  the word on which a thread waits for another         any thread
 //!   reason.rs     what a parked thread waits for, for reports          the thread itself
 //!   inspection.rs what a worker sees when it looks at its threads      the owning worker
 //!   counters.rs   what a worker lets others see of itself              any thread
@@ -28,6 +29,7 @@ pub(crate) mod shared;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod wait;
+mod wake_word;
 pub(crate) mod worker;
 
 use std::io;

@@ -14,13 +14,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{
     ReadyTimeoutError, Receiver, RecvError, SelectTimeoutError, SendError, Sender, TryReadyError,
     TrySelectError,
 };
+use crate::primitive::{AtomicUsize, Ordering};
 use crate::runtime::reason::{What, because};
 use crate::runtime::task::Task;
 use crate::runtime::wait;

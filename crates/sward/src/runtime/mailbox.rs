@@ -7,13 +7,14 @@
 //!   does it sleep? then wake it           is there mail? then do not sleep
 //! ```
 //!
-//! Each side writes its own flag and then reads the other's, so at least one of them sees the other.
+//! Each side writes its own flag and then reads the other's, so at least one of them sees the other. Under a model checker:
+//! `models/tests/loom.rs`.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::task::Task;
 use super::worker::Worker;
+use crate::primitive::{AtomicBool, Mutex, Ordering, fence};
 
 /// Something for a worker to do that is not a green thread: a short piece at a time, between turns, so that everything else goes on.
 pub(crate) type Errand = Box<dyn FnMut(&Worker) -> Progress + Send>;
@@ -78,7 +79,8 @@ impl Mailbox {
     /// True if the worker sleeps and nobody else has undertaken to wake it.
     #[must_use]
     pub(crate) fn claim_wake(&self) -> bool {
-        self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel)
+        self.sleeping.load(Ordering::Relaxed)
+            && self.sleeping.compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Whether there is mail. Costs a load.

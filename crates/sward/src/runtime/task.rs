@@ -1,21 +1,6 @@
 //! One thread as the rest of the library sees it: a green thread, or an OS thread that uses sward's types.
 //!
-//! Everything that waits for *another thread* (join, locks, channels, `park`) waits on one word, [`Task::state`]:
-//!
-//! ```text
-//!  bit PARKED     suspended; whoever clears the bit schedules the thread           (green threads)
-//!  bit BLOCKED    its OS thread sleeps; whoever clears the bit wakes the futex     (OS threads, and while unwinding)
-//!  bit USER       beside one of these two: it waits in `thread::park`, so a token ends the wait, too
-//!  bit NOTIFIED   somebody has called `unpark` while the thread did not wait: its next park returns at once
-//!  bit TOKEN      the token of `thread::park` and `Thread::unpark`, which is the user's, not ours
-//!  bit CANCEL     sticky: the next blocking call unwinds
-//!
-//!             park: NOTIFIED is clear                   unpark: clears PARKED, schedules
-//!   running ─────────────────────────▶ PARKED ───────────────────────────────────────────▶ running
-//!      └── unpark: sets NOTIFIED
-//! ```
-//!
-//! A hand-over costs two locked instructions: one to park, one to unpark.
+//! Everything that waits for *another thread* (join, `park`, an OS thread at a lock) waits on its [`WakeWord`].
 //!
 //! What waits for *the kernel* or *the clock* does not use the word at all: the owning worker alone ends such a wait,
 //! so `Local::waiting` (owner only) says all there is to say, without an atomic instruction. Nor does a green thread that stands
@@ -38,18 +23,13 @@ use super::futex;
 use super::mailbox::Message;
 use super::reason::Reason;
 use super::shared::Shared;
+pub(crate) use super::wake_word::UserPark;
+use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
-
-const NOTIFIED: u32 = 1;
-const PARKED: u32 = 2;
-const BLOCKED: u32 = 4;
-const TOKEN: u32 = 8;
-const CANCEL: u32 = 16;
-const USER: u32 = 32;
 
 /// A thread: its identity, its wake-up word, and (for its worker only) its coroutine.
 pub(crate) struct Task {
-    state: AtomicU32,
+    word: WakeWord,
     /// Which worker it belongs to, once it has started. Meaningless for OS threads.
     worker: AtomicU32,
     id: NonZeroU64,
@@ -102,10 +82,6 @@ pub(crate) trait Start: Send + Sync {
     /// The closure will not run: keeps `reason` as the result. Does not unwind.
     fn abandon(self: Arc<Self>, reason: Box<dyn Any + Send>);
 }
-
-/// Whether a parked thread is so by its own will, in `thread::park`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UserPark(pub(crate) bool);
 
 /// What a suspended green thread waits for, when it is not `park`.
 #[derive(Clone, Copy)]
@@ -168,7 +144,7 @@ impl Task {
         spawned_at: &'static Location<'static>,
     ) -> Task {
         Task {
-            state: AtomicU32::new(0),
+            word: WakeWord::new(),
             worker: AtomicU32::new(0),
             id: next_id(),
             name,
@@ -229,18 +205,18 @@ impl Task {
     /// Ends the thread's wait, or its next one. From any thread.
     #[inline]
     pub(crate) fn unpark(&self) {
-        self.notify(NOTIFIED);
+        self.notify(Notice::Unpark);
     }
 
     /// `Thread::unpark`: ends a `thread::park`, or leaves the token for the next one. From any thread.
     #[inline]
     pub(crate) fn give_token(&self) {
-        self.notify(TOKEN);
+        self.notify(Notice::Token);
     }
 
     /// Asks the thread to end at its next blocking call, or at the present one. From any thread.
     pub(crate) fn cancel(self: &Arc<Self>) {
-        self.notify(NOTIFIED | CANCEL);
+        self.notify(Notice::Cancel);
         // It may wait for the kernel or the clock, which only its worker may interrupt.
         // (Not once it is over: its runtime may be, too, and nobody would read the message, which holds the runtime.)
         if let Some(shared) = &self.shared
@@ -251,30 +227,23 @@ impl Task {
     }
 
     #[inline]
-    fn notify(&self, bits: u32) {
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let waits = state & (PARKED | BLOCKED) != 0 && (bits & NOTIFIED != 0 || state & USER != 0);
-            let next =
-                if waits { state & !(PARKED | BLOCKED | USER) | (bits & CANCEL) } else { state | bits };
-            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if !waits => return,
-                Ok(_) if state & PARKED != 0 => return Worker::schedule(self),
-                Ok(_) => return futex::wake(&self.state),
-                Err(actual) => state = actual,
-            }
+    fn notify(&self, notice: Notice) {
+        match self.word.notify(notice) {
+            Duty::Nothing => {}
+            Duty::Schedule => Worker::schedule(self),
+            Duty::WakeFutex => futex::wake(self.word.as_atomic()),
         }
     }
 
     /// Whether it is suspended until it is notified, and if so, whether in `thread::park`.
     pub(crate) fn is_parked(&self) -> Option<UserPark> {
-        let state = self.state.load(Ordering::Relaxed);
-        (state & PARKED != 0).then_some(UserPark(state & USER != 0))
+        self.word.is_parked()
     }
 
     /// Whether a cancel has been asked for.
+    #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & CANCEL != 0
+        self.word.is_cancelled()
     }
 
     // ---- parking: called by the thread itself -------------------------------------------------------------------
@@ -282,42 +251,23 @@ impl Task {
     /// Announces that the thread is about to suspend. False: it has been notified, and shall not.
     #[inline]
     pub(crate) fn begin_park(&self) -> bool {
-        self.begin(PARKED)
+        self.word.begin(Wait::Park)
     }
 
     /// As [`Task::begin_park`], for `thread::park`: takes the token instead, if it is there.
     #[inline]
     pub(crate) fn begin_user_park(&self) -> bool {
-        self.begin(PARKED | USER)
-    }
-
-    #[inline]
-    fn begin(&self, how: u32) -> bool {
-        let obstacle = if how & USER != 0 { NOTIFIED | TOKEN } else { NOTIFIED };
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let (go, next) =
-                if state & obstacle == 0 { (true, state | how) } else { (false, state & !obstacle) };
-            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return go,
-                Err(actual) => state = actual,
-            }
-        }
+        self.word.begin(Wait::UserPark)
     }
 
     /// Puts the OS thread to sleep until it is notified (in a user's park: until it has the token) or the deadline passes.
     pub(crate) fn block(&self, user: bool, deadline: Option<Instant>) {
-        if !self.begin(if user { BLOCKED | USER } else { BLOCKED }) {
+        if !self.word.begin(if user { Wait::UserBlock } else { Wait::Block }) {
             return;
         }
-        loop {
-            let state = self.state.load(Ordering::Acquire);
-            if state & BLOCKED == 0 {
-                return;
-            }
-            if !futex::wait(&self.state, state, deadline) {
-                self.state.fetch_and(!(BLOCKED | USER), Ordering::Acquire);
-                return;
+        while let Some(state) = self.word.blocked() {
+            if !futex::wait(self.word.as_atomic(), state, deadline) {
+                return self.word.stop_blocking();
             }
         }
     }

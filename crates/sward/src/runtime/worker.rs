@@ -491,7 +491,10 @@ impl Worker {
 
     /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
     pub(crate) fn schedule_chosen(task: Arc<Task>) {
-        if let Some(shared) = task.shared().cloned() {
+        // Once it is over, its runtime may be, too, and nobody would read the message, which holds the runtime.
+        if let Some(shared) = task.shared().cloned()
+            && !task.is_complete()
+        {
             shared.send(task.worker(), Message::Chosen(task));
         }
     }

@@ -22,11 +22,11 @@
 //! So a lock that is never held across a blocking call is never found in the hands of a suspended thread.
 
 use std::panic::Location;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place, Waited};
 use crate::diagnosis::holds;
+use crate::primitive::{AtomicU32, spin_loop};
 use crate::runtime::reason::{What, because};
 
 const FREE: u32 = 0;
@@ -133,7 +133,7 @@ impl RawMutex {
             if state != HELD {
                 break;
             }
-            std::hint::spin_loop();
+            spin_loop();
             state = self.state.load(Relaxed);
         }
         state

@@ -15,11 +15,11 @@
 //! `RESERVED` see `raw_mutex.rs`.
 
 use std::panic::Location;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place, Waited, Waiters};
 use crate::diagnosis::holds;
+use crate::primitive::AtomicU32;
 use crate::runtime::reason::{What, because};
 
 const READERS: u32 = (1 << 29) - 1;

@@ -14,9 +14,10 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
+
+use crate::primitive::{AtomicBool, sleep, spin_loop, yield_now};
 
 /// How often one looks again before one gives the core away.
 const SPINS: u32 = 100;
@@ -62,9 +63,9 @@ impl<T> ShortLock<T> {
         let mut tries = 0;
         while self.held.load(Relaxed) {
             match tries {
-                0..SPINS => std::hint::spin_loop(),
-                SPINS..PATIENCE => std::thread::yield_now(),
-                _ => std::thread::sleep(NAP),
+                0..SPINS => spin_loop(),
+                SPINS..PATIENCE => yield_now(),
+                _ => sleep(NAP),
             }
             tries += 1;
         }

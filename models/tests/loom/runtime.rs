@@ -1,0 +1,14 @@
+//! The library's files, and the names that they need.
+
+#[path = "../../../crates/sward/src/runtime/mailbox.rs"]
+pub(crate) mod mailbox;
+#[path = "../../../crates/sward/src/runtime/wake_word.rs"]
+pub(crate) mod wake_word;
+
+pub(crate) mod task {
+    pub(crate) struct Task;
+}
+
+pub(crate) mod worker {
+    pub(crate) struct Worker;
+}
