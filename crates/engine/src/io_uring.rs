@@ -56,6 +56,7 @@ use crate::io_uring::ring::Ring;
 use crate::kind::{EngineKind, OpenError};
 use crate::lent::LentBuffer;
 use crate::operation::{Completed, Interest, Operation, Request};
+use crate::perform::perform;
 
 /// The `user_data` of the poll on the waker's descriptor. No operation has this address.
 const WAKER: u64 = 2;
@@ -250,6 +251,19 @@ impl Engine for IoUring {
         if matches!(begun.request, Request::ReceiveLent { .. }) && !self.can_lend() {
             begun.set_result(-libc::ENOBUFS);
             return Submitted::Done;
+        }
+        if matches!(begun.request, Request::Accept { .. }) {
+            // By the ring, a busy worker would accept one connection in a pass over all the others. So it takes what waits
+            // at once (the listener is `O_NONBLOCK`), and otherwise waits by a poll.
+            self.ring.system_calls += 1;
+            // SAFETY: the caller vouches for the address.
+            match unsafe { perform(&begun.request, &begun.step) } {
+                Some(result) => {
+                    begun.set_result(result);
+                    return Submitted::Done;
+                }
+                None => begun.step.set(POLLING),
+            }
         }
         // SAFETY: the caller vouches for every pointer of the request until the completion.
         unsafe { self.push(&encode(operation)) };

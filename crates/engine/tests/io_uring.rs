@@ -46,7 +46,7 @@ impl Lent {
     fn submit(&mut self, engine: &mut dyn Engine) -> NonNull<Operation> {
         let operation = NonNull::from(&mut *self.operation);
         // SAFETY: both boxes stay until the operation is over, else `drop` below aborts the test.
-        assert_eq!(unsafe { engine.submit(operation) }, Submitted::Pending);
+        self.over = unsafe { engine.submit(operation) } == Submitted::Done;
         operation
     }
 
@@ -55,8 +55,11 @@ impl Lent {
         unsafe { engine.cancel(NonNull::from(&mut *self.operation)) };
     }
 
-    /// Waits for the one operation that is in flight, and gives its result.
+    /// Waits for the one operation that is in flight (if it was not over at once), and gives its result.
     fn finish(&mut self, engine: &mut dyn Engine) -> i32 {
+        if self.over {
+            return self.operation.result();
+        }
         let mut completed = Completed::new();
         while completed.is_empty() {
             engine.wait(None, &mut completed).unwrap();
