@@ -1,8 +1,8 @@
 //! The channel itself: a buffer, those who wait to receive, those who wait to send, under one lock.
 //!
 //! Protocol:
-//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty; while somebody
-//!   waits to send, there is no room. So who comes along cannot overtake those who wait.
+//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty and nobody waits to send;
+//!   while somebody waits to send, there is no room. So who comes along cannot overtake those who wait.
 //! - Who waits in several channels at once (`select.rs`) has a [`Ticket`], and who wants to serve it claims
 //!   the ticket first. If that fails it has been served elsewhere, and is no longer in the line.
 //! - A select that is chosen to *send* brings its message only afterwards. Until then it has either a
@@ -154,9 +154,7 @@ impl<T> State<T> {
             self.tell_watchers(wakes);
             return Found::Message(message);
         }
-        if self.capacity > 0 {
-            return Found::Nothing;
-        }
+        // With a buffer, senders wait beside an empty one if all of it is reserved.
         let Some(sender) = self.claim_sender() else { return Found::Nothing };
         if let Outgoing::Message(message) = self.answer(sender, Outgoing::Taken, wakes) {
             return Found::Message(message);
@@ -200,8 +198,7 @@ impl<T> State<T> {
 
     /// Whether a receiver would not wait, unless for a sender with the same ticket.
     fn can_receive(&self, own: Option<&Arc<Ticket>>) -> bool {
-        let has_sender =
-            self.capacity == 0 && self.sending.wishes().any(|sending| !Claim::is_of(&sending.claim, own));
+        let has_sender = self.sending.wishes().any(|sending| !Claim::is_of(&sending.claim, own));
         !self.buffer.is_empty() || self.disconnected || has_sender
     }
 

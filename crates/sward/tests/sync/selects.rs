@@ -243,3 +243,22 @@ fn finishing_with_another_channel_panics() {
     select.send(&sender);
     let _ = select.select().recv(&other);
 }
+
+#[test]
+fn a_message_that_waits_beside_a_reserved_place_is_received() {
+    places::everywhere(|| {
+        let (sender, receiver) = bounded(1);
+        let mut select = Select::new();
+        select.send(&sender);
+        // The one place in the buffer is kept for us now.
+        let operation = select.select();
+        let other = thread::spawn({
+            let sender = sender.clone();
+            move || sender.send("other").unwrap()
+        });
+        assert_eq!(receiver.recv_timeout(LONG), Ok("other"));
+        operation.send(&sender, "own").unwrap();
+        assert_eq!(receiver.recv_timeout(LONG), Ok("own"));
+        other.join().unwrap();
+    });
+}
