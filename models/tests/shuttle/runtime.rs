@@ -1,0 +1,147 @@
+//! As much of a runtime as waiting needs. Each green thread has a worker of its own, whose only work is to read its mail.
+
+pub(crate) mod reason {
+    use std::panic::Location;
+
+    pub(crate) enum What {
+        Held(&'static str, usize),
+        Object(&'static str, usize),
+    }
+
+    pub(crate) struct Reason {
+        pub(crate) what: What,
+        pub(crate) at: &'static Location<'static>,
+    }
+
+    impl Reason {
+        pub(crate) fn tell(&self) -> Option<()> {
+            None
+        }
+    }
+
+    pub(crate) fn because<T>(_: What, _: &'static Location<'static>, wait: impl FnOnce() -> T) -> T {
+        wait()
+    }
+}
+
+pub(crate) mod task {
+    use std::sync::Arc;
+
+    use shuttle::sync::{Condvar, Mutex};
+
+    use crate::thread::Kind;
+
+    pub(crate) struct Task {
+        kind: Kind,
+        state: Mutex<State>,
+        changed: Condvar,
+    }
+
+    #[derive(Default)]
+    struct State {
+        /// It has been unparked (an OS thread), or its mail says that it has been chosen (a green thread).
+        woken: bool,
+        cancelled: bool,
+    }
+
+    impl Task {
+        pub(crate) fn new(kind: Kind) -> Task {
+            Task { kind, state: Mutex::default(), changed: Condvar::new() }
+        }
+
+        pub(crate) fn is_green(&self) -> bool {
+            self.kind == Kind::Green
+        }
+
+        /// For those who hold up their OS thread.
+        pub(crate) fn unpark(&self) {
+            assert!(!self.is_green(), "a green thread in a list is chosen, not unparked");
+            self.wake();
+        }
+
+        pub(super) fn wake(&self) {
+            self.state.lock().unwrap().woken = true;
+            self.changed.notify_all();
+        }
+
+        pub(crate) fn cancel(self: &Arc<Task>) {
+            self.state.lock().unwrap().cancelled = true;
+            self.wake();
+        }
+
+        pub(super) fn is_cancelled(&self) -> bool {
+            self.state.lock().unwrap().cancelled
+        }
+
+        pub(super) fn forget_cancel(&self) {
+            self.state.lock().unwrap().cancelled = false;
+        }
+
+        pub(super) fn wait(&self) {
+            let mut state = self.state.lock().unwrap();
+            while !state.woken {
+                state = self.changed.wait(state).unwrap();
+            }
+            state.woken = false;
+        }
+    }
+}
+
+pub(crate) mod worker {
+    use std::sync::Arc;
+
+    use super::task::Task;
+
+    pub(crate) struct Worker;
+
+    impl Worker {
+        pub(crate) fn schedule_chosen_here(_: &Task) -> bool {
+            false
+        }
+
+        /// It may come late, when the thread has left that list and waits in another.
+        pub(crate) fn schedule_chosen(task: Arc<Task>) {
+            task.wake();
+        }
+    }
+}
+
+pub(crate) mod wait {
+    use std::time::{Duration, Instant};
+
+    use crate::thread::with_current_task;
+
+    pub(crate) fn is_green() -> bool {
+        with_current_task(|task| task.is_green())
+    }
+
+    pub(crate) fn is_cancelling() -> bool {
+        false
+    }
+
+    pub(crate) fn count_operation() {}
+
+    pub(crate) fn is_cancel_due() -> bool {
+        with_current_task(|task| task.is_cancelled())
+    }
+
+    /// The library unwinds here. Here a cancel is over then, and the operation, which has withdrawn its claims, tries again.
+    pub(crate) fn cancel_again() {
+        with_current_task(|task| task.forget_cancel());
+    }
+
+    pub(crate) fn park_in_list(deadline: Option<Instant>) {
+        match deadline {
+            None => with_current_task(|task| task.wait()),
+            Some(_) => shuttle::thread::yield_now(),
+        }
+    }
+
+    pub(crate) fn park(deadline: Option<Instant>) {
+        park_in_list(deadline);
+    }
+
+    pub(crate) fn sleep(_: Duration) {
+        shuttle::thread::yield_now();
+    }
+}

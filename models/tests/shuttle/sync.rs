@@ -1,0 +1,27 @@
+//! The library's files.
+
+#[path = "../../../crates/sward/src/sync/condvar.rs"]
+mod condvar;
+#[path = "../../../crates/sward/src/sync/lot.rs"]
+mod lot;
+#[path = "../../../crates/sward/src/sync/mutex.rs"]
+mod mutex;
+#[path = "../../../crates/sward/src/sync/poison.rs"]
+mod poison;
+#[path = "../../../crates/sward/src/sync/raw_mutex.rs"]
+mod raw_mutex;
+#[path = "../../../crates/sward/src/sync/raw_rwlock.rs"]
+mod raw_rwlock;
+#[path = "../../../crates/sward/src/sync/rwlock.rs"]
+mod rwlock;
+#[path = "../../../crates/sward/src/sync/semaphore.rs"]
+pub(crate) mod semaphore;
+#[path = "../../../crates/sward/src/sync/short_lock.rs"]
+pub(crate) mod short_lock;
+#[path = "../../../crates/sward/src/sync/wait_list.rs"]
+pub(crate) mod wait_list;
+
+pub(crate) use condvar::Condvar;
+pub(crate) use mutex::{Mutex, MutexGuard};
+pub(crate) use rwlock::RwLock;
+pub(crate) use std::sync::PoisonError;
