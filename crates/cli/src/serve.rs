@@ -101,6 +101,7 @@ fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
 impl Serve {
     #[allow(unsafe_code)]
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        let before = processor_seconds();
         let descriptors = raise_descriptor_limit();
         let (engine, reason) = self.engine()?;
         let server = self.server(engine);
@@ -110,7 +111,7 @@ impl Serve {
         }
         // SAFETY: no service holds a scoped thread-local value across a blocking call; they use none at all.
         let summary = unsafe { bound.serve(self.service.handler()) }.context("serving")?;
-        output::print(&closing(&summary)?)
+        output::print(&closing(&summary, before)?)
     }
 
     /// The engine that will run, and how it came to be the one.
@@ -206,8 +207,8 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// What the server has done, and what that has cost.
-fn closing(summary: &Summary) -> Result<String, std::fmt::Error> {
+/// What the server has done, and what that has cost since `before`. (A process that cargo has become has cargo's compilers for children.)
+fn closing(summary: &Summary, before: Option<(f64, f64)>) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let unusual = [
         (summary.failed, "failed"),
@@ -229,7 +230,8 @@ fn closing(summary: &Summary) -> Result<String, std::fmt::Error> {
     if summary.restarts > 0 {
         writeln!(text, "  restarts     {} of crashed children, whose counts are lost", summary.restarts)?;
     }
-    if let Some((user, system)) = processor_seconds() {
+    if let (Some(before), Some(now)) = (before, processor_seconds()) {
+        let (user, system) = (now.0 - before.0, now.1 - before.1);
         write!(text, "  cpu          {user:.3} s user, {system:.3} s system")?;
         if summary.messages > 0 {
             let each_us = (user + system) * 1e6 / summary.messages as f64;
