@@ -187,11 +187,13 @@ on_every_engine! {
         let one = sward::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         one.send_to(b"x", one.local_addr().unwrap()).unwrap();
         assert_eq!(one.recv(&mut [0]).unwrap(), 1);
+        // The threads may all be over before main joins them, so this is the one park that is certain.
+        thread::park_timeout(Duration::from_micros(1));
         let after = sward::metrics();
-        assert_eq!((after.spawned - before.spawned, after.timers - before.timers), (10, 10));
+        assert_eq!((after.spawned - before.spawned, after.timers - before.timers), (10, 11));
         assert!(after.switches - before.switches >= 30, "start, yield, sleep: {before:?} {after:?}");
         assert!(after.operations - before.operations >= 2, "{before:?} {after:?}");
-        assert!(after.parks > before.parks, "main has joined");
+        assert!(after.parks > before.parks, "main has parked");
         assert!(after.resident_stack_bytes > 0 && after.mapped_stack_bytes > after.resident_stack_bytes);
     }
 }
