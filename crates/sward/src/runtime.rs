@@ -65,6 +65,8 @@ const MAIN_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// spans, but no undefined behaviour), `parking_lot`'s `ReentrantMutex` and `std`'s `ReentrantLock` (held across
 /// a blocking call, they let another green thread of the same worker in).
 /// Ordinary `thread_local!` values, read or written between blocking calls, are fine: a green thread stays on its worker.
+/// (No undefined behaviour, but a deadlock: a `std::sync` lock held across such a call holds up the worker when another green
+/// thread of it wants the lock. Channel and queue calls count as blocking even when there is nothing to wait for.)
 ///
 /// # Errors
 /// If the engine cannot be opened or an OS thread cannot be started.
