@@ -74,7 +74,8 @@ impl StackPool {
     /// # Panics
     /// The stack is of another pool.
     #[inline]
-    pub fn give_back(&mut self, stack: Stack) {
+    pub fn give_back(&mut self, mut stack: Stack) {
+        stack.clear();
         assert!(stack.slab().pool == self.id, "a stack goes back to the pool that it was taken from");
         let class = self.classes.iter_mut().find(|class| class.slot_bytes == stack.size());
         class.expect("a pool keeps a class for each size that it has handed out").free.push(stack);

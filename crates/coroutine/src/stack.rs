@@ -5,6 +5,8 @@
 //! reused and its slab is not unmapped. That is a leak, and sound.
 
 use std::fmt;
+use std::mem;
+use std::ptr::{self, NonNull};
 
 use corosensei::stack::StackPointer;
 
@@ -20,11 +22,14 @@ const COLOUR_BYTES: usize = 64;
 /// sets of the cache, and a switch over 100,000 stacks costs 33 ns instead of 15 ns.
 const COLOURS: usize = 32;
 
+/// How many bytes [`Stack::place`] gives away at most: with the colour, less than a page.
+const PLACED_BYTES_MAX: usize = 1024;
+
 /// A stack with a guard page.
 ///
 /// ```text
-///  limit        limit + page                       base                  limit + size
-///    │ guard page │ <────── grows this way ─────────┤ colour, unused          │
+///  limit        limit + page              base                              limit + size
+///    │ guard page │ <── grows this way ─────┤ what is placed │ colour, unused     │
 /// ```
 #[must_use = "a stack that is dropped, not given back to its pool, is lost"]
 pub struct Stack {
@@ -34,6 +39,8 @@ pub struct Stack {
     limit: StackPointer,
     /// The slab that it lies in. Live as long as the stack is out.
     slab: &'static Slab,
+    /// Bytes above `base` that [`Stack::place`] has taken.
+    placed: usize,
 }
 
 impl Stack {
@@ -45,7 +52,35 @@ impl Stack {
         let limit = slab.slot_address(slot);
         let base = limit + slab.slot_bytes - slot % COLOURS * COLOUR_BYTES;
         let address = |address| StackPointer::new(address).expect("no mapping lies at address 0");
-        Stack { base: address(base), limit: address(limit), slab }
+        Stack { base: address(base), limit: address(limit), slab, placed: 0 }
+    }
+
+    /// Moves a value to the top of the stack, above all frames that will be there, and gives its address. It stays there
+    /// until the stack goes back to its pool, and is not dropped. So what belongs to a running function takes no
+    /// memory beside its stack.
+    ///
+    /// # Panics
+    /// There is no room: it is 1,024 bytes, or the value wants an alignment above 16.
+    #[inline]
+    pub fn place<T>(&mut self, value: T) -> NonNull<T> {
+        const { assert!(mem::align_of::<T>() <= 16, "the tops of stacks are aligned to 16 bytes") };
+        let bytes = mem::size_of::<T>().next_multiple_of(16);
+        assert!(self.placed + bytes <= PLACED_BYTES_MAX, "no room for {bytes} bytes at the top of a stack");
+        let base = self.base.get() - bytes;
+        let place = ptr::with_exposed_provenance_mut::<T>(base);
+        // SAFETY: the bytes lie in the top page of the slot, between `base` and what was placed before; the slot is ours, and
+        // nothing runs on it: a coroutine that runs owns its stack.
+        unsafe { place.write(value) };
+        self.placed += bytes;
+        self.base = StackPointer::new(base).expect("the slot does not lie at address 0");
+        NonNull::new(place).expect("the slot does not lie at address 0")
+    }
+
+    /// What has been placed is not needed any more.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.base = self.base.checked_add(self.placed).expect("the top of the slot has an address");
+        self.placed = 0;
     }
 
     /// Size of the whole slot in bytes, guard page included: what was asked for, rounded up to pages.
@@ -101,8 +136,8 @@ impl fmt::Debug for Stack {
 }
 
 // SAFETY: the lowest page of the slot is a guard page (`in_slot`), at least two usable pages lie above it
-// (`StackPool::take`), of which the colour takes less than one half, and `base` is aligned: slots are
-// page-aligned and colours are 64 bytes.
+// (`StackPool::take`), of which the colour takes less than one half of one and `place` 1024 bytes, and `base` is aligned: slots are
+// page-aligned, colours are 64 bytes and what is placed takes multiples of 16.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> StackPointer {

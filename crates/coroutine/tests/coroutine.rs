@@ -9,6 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
+use corosensei::stack::Stack as _;
 use sward_coroutine::{Coroutine, StackPool, Suspender};
 
 const STACK_BYTES: usize = 64 * 1024;
@@ -101,6 +102,32 @@ fn a_reused_stack_starts_afresh() {
     }
     assert_eq!(ended.get(), 100);
     assert_eq!(pool.statistics().in_use + pool.statistics().free, 1, "one stack served all");
+}
+
+#[test]
+fn what_is_placed_on_a_stack_stays_while_a_function_runs_there() {
+    let mut pool = StackPool::new();
+    let mut stack = pool.take(STACK_BYTES).unwrap();
+    let free = stack.base().get();
+    let first = stack.place([7_u64; 3]);
+    let second = stack.place(11_u128);
+    assert!(first.addr().get() + size_of::<[u64; 3]>() <= free);
+    assert!(second.addr() >= stack.base() && second.addr().get() + size_of::<u128>() <= first.addr().get());
+    let main = |suspender: &Suspender| {
+        let frame = std::hint::black_box([1_u8; 512]);
+        suspender.suspend();
+        assert_eq!(std::hint::black_box(frame), [1; 512]);
+    };
+    // SAFETY: `main` borrows nothing and does not unwind.
+    let mut coroutine = unsafe { Coroutine::new(stack, main) };
+    assert!(!coroutine.resume());
+    assert!(coroutine.resume());
+    // SAFETY: the stack is still out, so nobody else has written there.
+    assert_eq!(unsafe { (*first.as_ptr(), *second.as_ptr()) }, ([7; 3], 11));
+    pool.give_back(coroutine.into_stack());
+    let stack = pool.take(STACK_BYTES).unwrap();
+    assert_eq!(stack.base().get(), free, "what was placed is gone");
+    pool.give_back(stack);
 }
 
 #[test]

@@ -228,7 +228,8 @@ impl Builder {
                 return Err(error);
             }
             let name = Some("main".into());
-            let task = Task::green(Arc::clone(&shared), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
+            let task =
+                Task::green(Arc::clone(&shared), Some(0), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
             shared.set_main(&task);
             shared.send(0, Message::Start(task));
             first.run();

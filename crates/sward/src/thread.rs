@@ -25,7 +25,7 @@ pub use group::{first, join_all};
 pub use join_handle::JoinHandle;
 pub use local::Local;
 pub(crate) use local::{Storage, drop_locals};
-pub(crate) use packet::{Packet, TakeResult};
+pub(crate) use packet::{OsPacket, Packet, TakeResult};
 pub(crate) use scope::ScopeData;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(no_inline)]

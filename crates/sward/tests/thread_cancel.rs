@@ -62,6 +62,23 @@ fn ends(body: impl FnOnce() + Send + 'static) {
     assert_eq!(drops.load(Ordering::SeqCst), 1);
 }
 
+/// Two workers, so that one may start a thread while the other cancels it: whichever of the two comes first, it ends.
+#[test]
+fn a_thread_that_is_cancelled_while_it_starts_ends() {
+    let main = || {
+        for round in 0..20_000 {
+            let sleeper = thread::spawn(|| thread::sleep(LONG));
+            for _ in 0..round % 8 {
+                thread::yield_now();
+            }
+            sleeper.cancel();
+            assert!(is_cancelled(sleeper));
+        }
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(2).run(main) }.unwrap();
+}
+
 on_every_engine! {
     fn waits_for_the_clock_and_for_threads_end() {
         ends(|| thread::sleep(LONG));

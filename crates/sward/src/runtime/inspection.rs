@@ -14,8 +14,8 @@ use sward_engine::Request;
 
 use super::coarse_clock;
 use super::reason::What;
-use super::task::{Body, Local, Task, UserPark, Waiting};
-use super::worker::{Worker, local_of};
+use super::task::{Local, Task, UserPark, Waiting};
+use super::worker::Worker;
 
 /// Address space of the stack on which others are looked at, in bytes. A size of its own, so that no thread gets a
 /// stack that looks deeper used than it was.
@@ -76,8 +76,7 @@ impl Worker {
     /// How many unstarted threads stand in the private run queue. Costs a walk.
     pub(crate) fn unstarted(&self) -> usize {
         // SAFETY: what is in the run queue is live or unstarted, and ours.
-        let is_unstarted =
-            |task: *const Task| matches!(unsafe { &*local_of(task).body.get() }, Body::Unstarted(..));
+        let is_unstarted = |task: *const Task| unsafe { (*task).started() }.is_none();
         self.ready.with(|ready| ready.iter().filter(|task| !task.is_null() && is_unstarted(**task)).count())
     }
 
@@ -112,7 +111,7 @@ impl Worker {
         };
         // SAFETY: it is live, ours, and does not run. What is resumed comes back at once, without having run user
         // code, so nobody else touches the body.
-        if let Body::Started(coroutine) = unsafe { &mut *task.local().body.get() } {
+        if let Some(coroutine) = unsafe { &mut *task.local().coroutine.get() } {
             self.is_tracing.set(true);
             let finished = coroutine.resume();
             self.is_tracing.set(false);

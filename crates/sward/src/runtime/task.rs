@@ -9,11 +9,12 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::hint::unreachable_unchecked;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 use sward_coroutine::{Coroutine, Suspender};
@@ -27,25 +28,30 @@ pub(crate) use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
 
-/// A thread: its identity, its wake-up word, and (for its worker only) its coroutine.
+/// A thread: its identity, its wake-up word, and (for its worker only) the way to what it runs.
 pub(crate) struct Task {
     word: WakeWord,
-    /// Which worker it belongs to, once it has started. Meaningless for OS threads.
+    /// Which worker it belongs to; [`UNDECIDED`] until one of several has started it. Meaningless for OS threads.
     worker: AtomicU32,
     id: NonZeroU64,
-    name: Option<Box<str>>,
+    /// Boxed twice, since most threads have none, and there may be millions.
+    name: Option<Box<Box<str>>>,
     /// The runtime of a green thread; `None` for an OS thread.
     shared: Option<Arc<Shared>>,
-    /// Null: runs, nobody joins. `finished()`: over. Otherwise the joiner, as `Arc::into_raw`.
+    /// Null: runs, nobody joins. `finished()`: over. Otherwise the joiner: an `Arc` made raw, or a [`LENT`] address.
     completion: AtomicPtr<Task>,
     spawned_at: &'static Location<'static>,
     /// The owning worker's (before the start: whoever holds the task).
-    local: Local,
+    body: UnsafeCell<Body>,
 }
 
-/// What only the owning worker touches.
+/// What only the owning worker touches, from the start of the thread to its end.
+///
+/// It lies at the top of the thread's own stack, where it takes no memory that would not be there anyway; an OS thread's lies in
+/// a box.
 pub(crate) struct Local {
-    pub(crate) body: UnsafeCell<Body>,
+    /// `None` for an OS thread, and until it has been made.
+    pub(crate) coroutine: UnsafeCell<Option<Coroutine>>,
     pub(crate) suspender: Cell<*const Suspender>,
     pub(crate) waiting: Cell<Waiting>,
     /// What it says it is parked for, in its own frame, or null.
@@ -66,13 +72,30 @@ pub(crate) struct Local {
     pub(crate) live_index: Cell<u32>,
 }
 
-/// How far a green thread has come.
-pub(crate) enum Body {
+/// How far a thread has come.
+enum Body {
     /// What to run, and on how large a stack.
     Unstarted(Arc<dyn Start>, usize),
-    Started(Coroutine),
-    /// Also the body of an OS thread.
-    Finished,
+    /// Runs, or is suspended. Null: it is over, or will never start.
+    Started(*const Local),
+}
+
+impl Local {
+    pub(super) fn new() -> Local {
+        Local {
+            coroutine: UnsafeCell::new(None),
+            suspender: Cell::new(ptr::null()),
+            waiting: Cell::new(Waiting::Nothing),
+            reason: Cell::new(ptr::null()),
+            stamp: Cell::new(0),
+            shields: Cell::new(0),
+            storage: UnsafeCell::new(None),
+            deadline: Cell::new(ptr::null()),
+            expired: Cell::new(false),
+            cancelling: Cell::new(false),
+            live_index: Cell::new(0),
+        }
+    }
 }
 
 /// What a green thread runs: the user's closure, and where its result goes.
@@ -96,7 +119,7 @@ pub(crate) enum Waiting {
     Choice,
 }
 
-// SAFETY: `local` is the only part that is not Sync. Before the start it is touched by the one who holds the task to
+// SAFETY: `body`, and what it leads to, is the only part that is not Sync. Before the start it is touched by the one who holds the task to
 // start it (queues hand it over with release/acquire); afterwards by the owning worker's OS thread only.
 unsafe impl Send for Task {}
 // SAFETY: as above.
@@ -115,55 +138,52 @@ fn next_id() -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(id)
 }
 
+/// The worker of a green thread that any worker may start.
+const UNDECIDED: u32 = u32::MAX;
+
 /// The mark in `completion` of a thread that is over. Never dereferenced.
 fn finished() -> *mut Task {
     ptr::without_provenance_mut(1)
 }
 
 impl Task {
-    /// A green thread of `shared` that has not started.
+    /// A green thread of `shared` that has not started, and that no worker but `worker` will start.
+    #[inline]
     pub(crate) fn green(
         shared: Arc<Shared>,
+        worker: Option<usize>,
         name: Option<Box<str>>,
         start: Arc<dyn Start>,
         stack_bytes: usize,
         spawned_at: &'static Location<'static>,
     ) -> Arc<Task> {
-        Arc::new(Task::new(Some(shared), name, Body::Unstarted(start, stack_bytes), spawned_at))
+        let worker = worker.map_or(UNDECIDED, |index| index as u32);
+        Arc::new(Task::new(Some(shared), worker, name, Body::Unstarted(start, stack_bytes), spawned_at))
     }
 
     /// An OS thread.
     pub(crate) fn os(name: Option<Box<str>>, spawned_at: &'static Location<'static>) -> Arc<Task> {
-        Arc::new(Task::new(None, name, Body::Finished, spawned_at))
+        let local = Box::into_raw(Box::new(Local::new()));
+        Arc::new(Task::new(None, UNDECIDED, name, Body::Started(local), spawned_at))
     }
 
+    #[inline]
     fn new(
         shared: Option<Arc<Shared>>,
+        worker: u32,
         name: Option<Box<str>>,
         body: Body,
         spawned_at: &'static Location<'static>,
     ) -> Task {
         Task {
             word: WakeWord::new(),
-            worker: AtomicU32::new(0),
+            worker: AtomicU32::new(worker),
             id: next_id(),
-            name,
+            name: name.map(Box::new),
             shared,
             completion: AtomicPtr::new(ptr::null_mut()),
             spawned_at,
-            local: Local {
-                body: UnsafeCell::new(body),
-                suspender: Cell::new(ptr::null()),
-                waiting: Cell::new(Waiting::Nothing),
-                reason: Cell::new(ptr::null()),
-                stamp: Cell::new(0),
-                shields: Cell::new(0),
-                storage: UnsafeCell::new(None),
-                deadline: Cell::new(ptr::null()),
-                expired: Cell::new(false),
-                cancelling: Cell::new(false),
-                live_index: Cell::new(0),
-            },
+            body: UnsafeCell::new(body),
         }
     }
 
@@ -172,7 +192,7 @@ impl Task {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_ref().map(|name| &***name)
     }
 
     pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
@@ -183,21 +203,73 @@ impl Task {
         self.spawned_at
     }
 
+    /// The number of the worker that it belongs to; of one that any may start, none that there is.
     pub(crate) fn worker(&self) -> usize {
         self.worker.load(Ordering::Relaxed) as usize
     }
 
-    /// The owning worker takes it, before the first run.
-    pub(crate) fn set_worker(&self, index: usize) {
-        self.worker.store(index as u32, Ordering::Relaxed);
+    // ---- the body: the owning worker's --------------------------------------------------------------------------
+
+    /// Takes what is to run out of a thread that has not started, and the size of its stack. Until it has a body again it is over.
+    ///
+    /// # Safety
+    /// The task is unstarted, and the caller is the one who has taken it from its queue.
+    #[inline]
+    pub(super) unsafe fn take_start(&self) -> (Arc<dyn Start>, usize) {
+        // SAFETY: the caller's word.
+        match std::mem::replace(unsafe { &mut *self.body.get() }, Body::Started(ptr::null())) {
+            Body::Unstarted(start, stack_bytes) => (start, stack_bytes),
+            Body::Started(_) => unreachable!("only unstarted tasks are in the queues of unstarted tasks"),
+        }
+    }
+
+    /// The worker `index` takes it. From now on a cancel is told to that worker; one that came before is seen by it, in
+    /// [`Task::is_cancelled`].
+    #[inline]
+    pub(super) fn set_worker(&self, index: usize) {
+        if self.worker() != index {
+            self.worker.store(index as u32, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// What the owning worker keeps of it from now on; null: it is over.
+    ///
+    /// # Safety
+    /// The caller is the owning worker, and the pointer is good until this is called again.
+    #[inline]
+    pub(super) unsafe fn set_local(&self, local: *const Local) {
+        // SAFETY: the caller's word.
+        unsafe { *self.body.get() = Body::Started(local) };
+    }
+
+    /// The owner's part, if it has started and is not over.
+    ///
+    /// # Safety
+    /// Called by the task's owning worker, or before the start by whoever holds it alone.
+    #[inline]
+    pub(super) unsafe fn started(&self) -> Option<&Local> {
+        // SAFETY: the caller's word.
+        match unsafe { &*self.body.get() } {
+            // SAFETY: `set_local`'s caller said that it is good.
+            Body::Started(local) => unsafe { local.as_ref() },
+            Body::Unstarted(..) => None,
+        }
     }
 
     /// The owner's part.
     ///
     /// # Safety
-    /// Called by the task's owning worker, or before the start by whoever holds it alone.
+    /// The task has started and is not over, and the caller is its owning worker; or it is the calling OS thread's.
+    #[inline]
     pub(crate) unsafe fn local(&self) -> &Local {
-        &self.local
+        // SAFETY: the caller's word.
+        match unsafe { &*self.body.get() } {
+            // SAFETY: `set_local`'s caller said that it is good.
+            Body::Started(local) => unsafe { &**local },
+            // SAFETY: the caller says that it has started.
+            Body::Unstarted(..) => unsafe { unreachable_unchecked() },
+        }
     }
 
     // ---- waking -------------------------------------------------------------------------------------------------
@@ -217,12 +289,16 @@ impl Task {
     /// Asks the thread to end at its next blocking call, or at the present one. From any thread.
     pub(crate) fn cancel(self: &Arc<Self>) {
         self.notify(Notice::Cancel);
-        // It may wait for the kernel or the clock, which only its worker may interrupt.
+        // It may wait for the kernel or the clock, which only its worker may interrupt. The fence is the other half of that in
+        // `set_worker`: either we see the worker, or the worker sees the notice before it starts the thread.
         // (Not once it is over: its runtime may be, too, and nobody would read the message, which holds the runtime.)
+        fence(Ordering::SeqCst);
+        let worker = self.worker.load(Ordering::Relaxed);
         if let Some(shared) = &self.shared
+            && worker != UNDECIDED
             && !self.is_complete()
         {
-            shared.send(self.worker(), Message::Cancel(Arc::clone(self)));
+            shared.send(worker as usize, Message::Cancel(Arc::clone(self)));
         }
     }
 
@@ -274,11 +350,17 @@ impl Task {
 
     // ---- the end ------------------------------------------------------------------------------------------------
 
-    /// The thread is over: lets the joiner go on. Called once.
+    /// The thread is over: lets the joiner go on. Called once; if the task has a worker, then there.
     pub(crate) fn complete(&self) {
         let joiner = self.completion.swap(finished(), Ordering::AcqRel);
-        if !joiner.is_null() {
-            // SAFETY: `await_completion` put it there with `Arc::into_raw`, and the swap took it out for us alone.
+        if joiner.is_null() {
+            return;
+        }
+        if is_lent(joiner) {
+            // SAFETY: the joiner is of our worker, so it does not run now; it takes its address back before it is over.
+            unsafe { &*joiner.map_addr(|address| address & !LENT) }.unpark();
+        } else {
+            // SAFETY: `set_joiner` put it there with `Arc::into_raw`, and the swap took it out for us alone.
             unsafe { Arc::from_raw(joiner) }.unpark();
         }
     }
@@ -288,13 +370,18 @@ impl Task {
         self.completion.load(Ordering::Acquire) == finished()
     }
 
-    /// Makes `joiner` the one whom [`Task::complete`] unparks. False: the thread is over already. One at a time.
-    pub(crate) fn set_joiner(&self, joiner: Arc<Task>) -> bool {
-        let raw = Arc::into_raw(joiner).cast_mut();
+    /// Makes `joiner`, which is the calling thread, the one whom [`Task::complete`] unparks. False: the thread is over
+    /// already. One at a time. The caller calls [`Task::clear_joiner`] before it is over itself.
+    pub(crate) fn set_joiner(&self, joiner: &Arc<Task>) -> bool {
+        let raw = if self.is_neighbour(joiner) {
+            Arc::as_ptr(joiner).cast_mut().map_addr(|address| address | LENT)
+        } else {
+            Arc::into_raw(Arc::clone(joiner)).cast_mut()
+        };
         let set = self.completion.compare_exchange(ptr::null_mut(), raw, Ordering::AcqRel, Ordering::Acquire);
         if set.is_err() {
-            // SAFETY: it was made from an `Arc` just now and nobody else has seen it.
-            drop(unsafe { Arc::from_raw(raw) });
+            // SAFETY: nobody else has seen it.
+            unsafe { drop_joiner(raw) };
         }
         set.is_ok()
     }
@@ -310,14 +397,48 @@ impl Task {
             .compare_exchange(joiner, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
         {
-            // SAFETY: as in `complete`; the exchange took it out for us alone.
-            drop(unsafe { Arc::from_raw(joiner) });
+            // SAFETY: the exchange took it out for us alone.
+            unsafe { drop_joiner(joiner) };
         }
+    }
+
+    /// Whether both are of one worker, for good.
+    fn is_neighbour(&self, other: &Task) -> bool {
+        let worker = self.worker.load(Ordering::Relaxed);
+        let is_of = |shared: &Arc<Shared>| other.shared().is_some_and(|theirs| Arc::ptr_eq(shared, theirs));
+        worker != UNDECIDED
+            && worker == other.worker.load(Ordering::Relaxed)
+            && self.shared().is_some_and(is_of)
+    }
+}
+
+/// The mark of a joiner whose address has been lent, not counted: joiner and joined are of one worker, which does one
+/// thing at a time.
+const LENT: usize = 2;
+
+fn is_lent(joiner: *mut Task) -> bool {
+    joiner.addr() & LENT != 0
+}
+
+/// Gives up what [`Task::set_joiner`] has put into `completion`.
+///
+/// # Safety
+/// It is the caller's alone.
+unsafe fn drop_joiner(joiner: *mut Task) {
+    if !is_lent(joiner) {
+        // SAFETY: `set_joiner` made it with `Arc::into_raw`; it is ours alone.
+        drop(unsafe { Arc::from_raw(joiner) });
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         self.clear_joiner();
+        if self.shared.is_none()
+            && let Body::Started(local) = *self.body.get_mut()
+        {
+            // SAFETY: `os` made it with `into_raw`, and nobody else has the task.
+            drop(unsafe { Box::from_raw(local.cast_mut()) });
+        }
     }
 }

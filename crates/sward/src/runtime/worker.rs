@@ -31,7 +31,7 @@ use super::coarse_clock;
 use super::counters::{self, Counters, phase};
 use super::mailbox::{Errand, Message, Progress};
 use super::shared::Shared;
-use super::task::{Body, Task, Waiting};
+use super::task::{Local, Task, Waiting};
 use super::timers::{Timer, Timers};
 
 /// How many green threads run before mail, timers and I/O are looked at again.
@@ -208,20 +208,17 @@ impl Worker {
     fn resume(&self, task: *const Task) {
         // SAFETY: what is in the run queue is live or unstarted, and ours. The loan of the body ends when the task
         // suspends; nothing touches the body of a running task.
-        let local = unsafe { local_of(task) };
-        // SAFETY: as above.
-        let finished = match unsafe { &mut *local.body.get() } {
-            Body::Started(coroutine) => {
-                self.current.set(task);
-                self.inline_operations.set(INLINE_OPERATIONS);
-                local.stamp.set(self.clock.get() | u64::from(self.count_switch() as u32));
-                self.counters.set_last_resumed(task);
-                coroutine.resume()
-            }
+        let Some(local) = (unsafe { (*task).started() }) else {
             // SAFETY: `spawn` made it raw.
-            Body::Unstarted(..) => return self.start(unsafe { Arc::from_raw(task) }),
-            Body::Finished => unreachable!("a task that is over is in no run queue"),
+            return self.start(unsafe { Arc::from_raw(task) });
         };
+        self.current.set(task);
+        self.inline_operations.set(INLINE_OPERATIONS);
+        local.stamp.set(self.clock.get() | u64::from(self.count_switch() as u32));
+        self.counters.set_last_resumed(task);
+        // SAFETY: as above.
+        let coroutine = unsafe { (*local.coroutine.get()).as_mut() };
+        let finished = coroutine.expect("`start` gives a task its coroutine").resume();
         self.current.set(ptr::null());
         if finished {
             self.finish(task);
@@ -241,18 +238,13 @@ impl Worker {
     fn start(&self, task: Arc<Task>) {
         task.set_worker(self.index);
         // SAFETY: an unstarted task is touched by the one who has taken it from its queue, and that is us.
-        let local = unsafe { task.local() };
-        // SAFETY: as above.
-        let body = std::mem::replace(unsafe { &mut *local.body.get() }, Body::Finished);
-        let Body::Unstarted(start, stack_bytes) = body else {
-            unreachable!("only unstarted tasks are in the queues of unstarted tasks");
-        };
+        let (start, stack_bytes) = unsafe { task.take_start() };
         if self.stopping.get() || task.is_cancelled() {
             start.abandon(Box::new(crate::thread::Cancelled));
             task.complete();
             return;
         }
-        let stack = match self.stacks.with(|stacks| stacks.take(stack_bytes)) {
+        let mut stack = match self.stacks.with(|stacks| stacks.take(stack_bytes)) {
             Ok(stack) => stack,
             Err(error) => {
                 eprintln!("sward: green thread {} has not started: {error}", task.id());
@@ -261,20 +253,25 @@ impl Worker {
                 return;
             }
         };
+        let local = stack.place(Local::new());
+        // SAFETY: just placed; the stack is the task's until `finish`.
+        let local = unsafe { local.as_ref() };
         let task = Arc::into_raw(task);
         // SAFETY: the worker's reference, just made raw, lives until `finish`; `run` does not unwind.
         let coroutine = unsafe {
             Coroutine::new(stack, move |suspender| {
-                (*task).local().suspender.set(suspender);
+                local.suspender.set(suspender);
                 start.run();
                 crate::thread::drop_locals(&*task);
             })
         };
-        // SAFETY: we are the owner, and the task does not run yet.
-        unsafe { *local_of(task).body.get() = Body::Started(coroutine) };
+        // SAFETY: nobody borrows it, and it is `None`; we are the owner, and the task does not run yet.
+        unsafe {
+            local.coroutine.get().write(Some(coroutine));
+            (*task).set_local(local);
+        }
         self.live.with(|live| {
-            // SAFETY: as above.
-            unsafe { local_of(task) }.live_index.set(live.len() as u32);
+            local.live_index.set(live.len() as u32);
             live.push(task);
             self.counters.live.store(live.len(), Ordering::Relaxed);
         });
@@ -287,18 +284,19 @@ impl Worker {
     fn finish(&self, task: *const Task) {
         // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
         let local = unsafe { local_of(task) };
-        // SAFETY: as above.
-        let body = std::mem::replace(unsafe { &mut *local.body.get() }, Body::Finished);
-        if let Body::Started(coroutine) = body {
-            let mut stack = coroutine.into_stack();
-            if let Some(stack_use) = self.shared.stack_use() {
-                // SAFETY: live until the `from_raw` below.
-                stack_use.record(unsafe { &*task }.spawned_at(), &mut stack);
-            }
-            self.stacks.with(|stacks| stacks.give_back(stack));
+        let index = local.live_index.get() as usize;
+        // SAFETY: as above. It is taken off the stack on which it lies, and nobody finds `local` any more.
+        let coroutine = unsafe {
+            (*task).set_local(ptr::null());
+            (*local.coroutine.get()).take()
+        };
+        let mut stack = coroutine.expect("`start` gives a task its coroutine").into_stack();
+        if let Some(stack_use) = self.shared.stack_use() {
+            // SAFETY: live until the `from_raw` below.
+            stack_use.record(unsafe { &*task }.spawned_at(), &mut stack);
         }
+        self.stacks.with(|stacks| stacks.give_back(stack));
         self.live.with(|live| {
-            let index = local.live_index.get() as usize;
             live.swap_remove(index);
             if let Some(&moved) = live.get(index) {
                 // SAFETY: live, and ours.
@@ -358,11 +356,11 @@ impl Worker {
 
     /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
     fn interrupt(&self, task: &Task) {
-        if task.worker() != self.index || task.is_complete() {
+        if task.worker() != self.index {
             return;
         }
-        // SAFETY: it has started here, or not at all and then it waits for nothing.
-        let local = unsafe { task.local() };
+        // SAFETY: it is this worker's. (The message may have come after the end.)
+        let Some(local) = (unsafe { task.started() }) else { return };
         if local.shields.get() > 0 {
             return;
         }
@@ -514,9 +512,10 @@ impl Worker {
     /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
     #[inline]
     pub(super) fn choose(&self, task: &Task) {
-        // SAFETY: it has entered a list, so it has started, here.
-        let local = unsafe { task.local() };
-        if let Waiting::Choice = local.waiting.get() {
+        // SAFETY: it has entered a list, so it has started, here. (It may have left the list since, and be over.)
+        if let Some(local) = unsafe { task.started() }
+            && let Waiting::Choice = local.waiting.get()
+        {
             local.waiting.set(Waiting::Nothing);
             self.ready.with(|ready| ready.push_back(task));
         }
@@ -636,18 +635,16 @@ impl Drop for Worker {
 /// Ends a task that will never start.
 pub(crate) fn abandon(task: Arc<Task>) {
     // SAFETY: an unstarted task is touched by the one who has taken it from its queue.
-    let body = std::mem::replace(unsafe { &mut *task.local().body.get() }, Body::Finished);
-    if let Body::Unstarted(start, _) = body {
-        start.abandon(Box::new(crate::thread::Cancelled));
-        task.complete();
-    }
+    let (start, _) = unsafe { task.take_start() };
+    start.abandon(Box::new(crate::thread::Cancelled));
+    task.complete();
 }
 
 /// The owner's part of a live task.
 ///
 /// # Safety
 /// `task` is live on the calling worker.
-pub(super) unsafe fn local_of<'a>(task: *const Task) -> &'a super::task::Local {
+pub(super) unsafe fn local_of<'a>(task: *const Task) -> &'a Local {
     // SAFETY: the caller's word.
     unsafe { (*task).local() }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::join_handle::Joiner;
 use super::scope::{Scope, ScopeData, ScopedJoinHandle};
-use super::{JoinHandle, Packet, Thread, set_current_task};
+use super::{JoinHandle, OsPacket, Packet, Thread, set_current_task};
 use crate::runtime::mailbox::Message;
 use crate::runtime::shared::Shared;
 use crate::runtime::task::Task;
@@ -114,7 +114,7 @@ impl Builder {
         T: Send + 'static,
     {
         // SAFETY: closure and result are 'static.
-        let (joiner, task) = unsafe { self.prepare(shared, f, None, Location::caller()) };
+        let (joiner, task) = unsafe { self.prepare(shared, None, f, None, Location::caller()) };
         shared.inject(task);
         // The workers may have looked for the last time. Whoever sees the stop after its own push takes the rest.
         if shared.is_stopping() {
@@ -151,8 +151,9 @@ impl Builder {
                 format!("spawning on worker {index}: the runtime has {} (from 0)", shared.workers());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        let only = (shared.workers() == 1).then_some(0);
         // SAFETY: the caller's word.
-        let (joiner, task) = unsafe { self.prepare(shared, f, scope, spawned_at) };
+        let (joiner, task) = unsafe { self.prepare(shared, target.or(only), f, scope, spawned_at) };
         match target {
             Some(index) => shared.send(index, Message::Start(task)),
             None => worker.spawn(task),
@@ -160,13 +161,14 @@ impl Builder {
         Ok(joiner)
     }
 
-    /// Makes a green thread that has not started, and the handle to wait for it.
+    /// Makes a green thread that has not started, for a certain worker or any, and the handle to wait for it.
     ///
     /// # Safety
     /// As [`Builder::spawn_here`].
     unsafe fn prepare<'scope, F, T>(
         self,
         shared: &Arc<Shared>,
+        worker: Option<usize>,
         f: F,
         scope: Option<Arc<ScopeData>>,
         spawned_at: &'static Location<'static>,
@@ -178,9 +180,15 @@ impl Builder {
         // SAFETY: the caller's word; closure and result are Send.
         let packet = unsafe { Packet::new(f, scope) };
         let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
-        let task =
-            Task::green(Arc::clone(shared), checked(self.name), packet.start(), stack_bytes, spawned_at);
-        (Joiner { thread: Thread::new(Arc::clone(&task)), packet, native: None }, task)
+        let task = Task::green(
+            Arc::clone(shared),
+            worker,
+            checked(self.name),
+            packet.start(),
+            stack_bytes,
+            spawned_at,
+        );
+        (Joiner { thread: Thread::new(Arc::clone(&task)), packet }, task)
     }
 
     /// # Safety
@@ -212,7 +220,7 @@ impl Builder {
             super::drop_locals(&theirs);
             theirs.complete();
         })?;
-        Ok(Joiner { thread: Thread::new(task), packet, native: Some(native) })
+        Ok(Joiner { thread: Thread::new(task), packet: Arc::new(OsPacket::new(packet, native)) })
     }
 }
 

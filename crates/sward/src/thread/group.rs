@@ -63,7 +63,7 @@ pub fn first<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Res
     let mut waiting = Registered(handles.into_iter().collect());
     assert!(!waiting.0.is_empty(), "there is no thread to wait for");
     for handle in &waiting.0 {
-        super::with_current_task(|here| handle.0.task().set_joiner(here.clone()));
+        super::with_current_task(|here| handle.0.task().set_joiner(here));
     }
     let at = Location::caller();
     let place = loop {

@@ -15,8 +15,6 @@ use crate::runtime::wait;
 pub(super) struct Joiner<'scope, T> {
     pub(super) thread: Thread,
     pub(super) packet: Arc<dyn TakeResult<T> + 'scope>,
-    /// The OS thread behind it, outside a runtime.
-    pub(super) native: Option<std::thread::JoinHandle<()>>,
 }
 
 impl<T> Joiner<'_, T> {
@@ -27,9 +25,6 @@ impl<T> Joiner<'_, T> {
     #[track_caller]
     pub(super) fn join(self) -> Result<T> {
         await_completion(self.task(), None);
-        if let Some(native) = self.native {
-            native.join()?;
-        }
         self.packet.take().expect("a thread leaves its result before it is complete")
     }
 }
@@ -44,7 +39,7 @@ fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
             self.0.clear_joiner();
         }
     }
-    if task.is_complete() || !super::with_current_task(|here| task.set_joiner(Arc::clone(here))) {
+    if task.is_complete() || !super::with_current_task(|here| task.set_joiner(here)) {
         return true;
     }
     let _registered = Registered(task);

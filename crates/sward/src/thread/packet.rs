@@ -3,20 +3,29 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use super::scope::ScopeData;
 use crate::runtime::deadline::is_interruption;
 use crate::runtime::task::Start;
 use crate::thread::Result;
 
-/// The closure until the thread takes it, then the result until the joiner takes it.
+/// What a thread and its joiner share.
 ///
 /// The thread's side ends before its task is complete, and the joiner looks after it has seen that: the two never meet.
 pub(crate) struct Packet<F, T> {
-    closure: UnsafeCell<Option<F>>,
-    result: UnsafeCell<Option<Result<T>>>,
+    content: UnsafeCell<Content<F, T>>,
     scope: Option<Arc<ScopeData>>,
+}
+
+/// One place for the one after the other.
+enum Content<F, T> {
+    /// Until the thread takes it.
+    Closure(F),
+    /// Until the joiner takes it.
+    Result(Result<T>),
+    Nothing,
 }
 
 // SAFETY: the two sides take turns, ordered by the queue that hands over the unstarted task and by the completion of
@@ -39,7 +48,7 @@ where
     /// What the closure and its result borrow outlives the thread. A closure that is not `Send` is run (or abandoned)
     /// on the OS thread that made it, and a result that is not `Send` is taken there.
     pub(crate) unsafe fn new(f: F, scope: Option<Arc<ScopeData>>) -> Arc<Self> {
-        Arc::new(Packet { closure: UnsafeCell::new(Some(f)), result: UnsafeCell::new(None), scope })
+        Arc::new(Packet { content: UnsafeCell::new(Content::Closure(f)), scope })
     }
 
     /// The thread's side, without its types and lifetimes.
@@ -54,7 +63,10 @@ where
 
     fn take_closure(&self) -> F {
         // SAFETY: `run` and `abandon` belong to the thread's side, and only one of them is called, once.
-        unsafe { (*self.closure.get()).take() }.expect("a thread runs once")
+        match unsafe { std::mem::replace(&mut *self.content.get(), Content::Nothing) } {
+            Content::Closure(closure) => closure,
+            Content::Result(_) | Content::Nothing => unreachable!("a thread runs once"),
+        }
     }
 
     /// Leaves the result and lets go of everything that the scope might own.
@@ -66,7 +78,7 @@ where
             scope.child_panicked();
         }
         // SAFETY: the task is not complete, so the joiner does not look yet.
-        unsafe { *self.result.get() = Some(result) };
+        unsafe { *self.content.get() = Content::Result(result) };
         drop(self);
         if let Some(scope) = scope {
             scope.leave();
@@ -96,14 +108,39 @@ where
 impl<F, T> TakeResult<T> for Packet<F, T> {
     fn take(&self) -> Option<Result<T>> {
         // SAFETY: the task is complete, so the thread does not touch it any more.
-        unsafe { (*self.result.get()).take() }
+        match unsafe { std::mem::replace(&mut *self.content.get(), Content::Nothing) } {
+            Content::Result(result) => Some(result),
+            Content::Closure(_) | Content::Nothing => None,
+        }
+    }
+}
+
+/// The joiner's side of an OS thread: joins that thread, too.
+pub(crate) struct OsPacket<P> {
+    packet: Arc<P>,
+    native: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<P> OsPacket<P> {
+    pub(crate) fn new(packet: Arc<P>, native: JoinHandle<()>) -> OsPacket<P> {
+        OsPacket { packet, native: Mutex::new(Some(native)) }
+    }
+}
+
+impl<T, P: TakeResult<T>> TakeResult<T> for OsPacket<P> {
+    fn take(&self) -> Option<Result<T>> {
+        let native = self.native.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match native.map(JoinHandle::join) {
+            Some(Err(payload)) => Some(Err(payload)),
+            Some(Ok(())) | None => self.packet.take(),
+        }
     }
 }
 
 impl<F, T> Drop for Packet<F, T> {
     fn drop(&mut self) {
-        let unclaimed = self.result.get_mut().take();
-        let panicked = matches!(&unclaimed, Some(Err(payload)) if !is_interruption(&**payload));
+        let unclaimed = std::mem::replace(self.content.get_mut(), Content::Nothing);
+        let panicked = matches!(&unclaimed, Content::Result(Err(payload)) if !is_interruption(&**payload));
         if catch_unwind(AssertUnwindSafe(|| drop(unclaimed))).is_err() {
             eprintln!("fatal runtime error: the result of a thread panicked when it was dropped");
             std::process::abort();
