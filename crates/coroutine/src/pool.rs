@@ -2,8 +2,9 @@
 //! in the cache); a new slot is cut only when none is free; a new slab is mapped only when the last one is
 //! cut up.
 //!
-//! Memory goes back to the kernel in [`StackPool::trim`], which a worker calls when it is about to sleep. The
-//! top page of a stack is kept, as the next use needs it; and the few stacks that go out next are left alone.
+//! Memory goes back to the kernel in [`StackPool::trim`], which a worker calls when it is about to sleep: that of stacks
+//! which nobody has needed for a whole period. Time is cut into periods by the worker, too. So a stack that is used
+//! again and again costs no system call, however many threads come and go; and after a burst of a million threads all comes back.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,8 +82,16 @@ impl StackPool {
         class.expect("a pool keeps a class for each size that it has handed out").free.push(stack);
     }
 
-    /// Gives the memory of free stacks back to the kernel, but for their top pages; of at most `limit`
-    /// stacks, a system call for each. The 16 stacks of each size that go out next are left as they are.
+    /// A period is over, and the next begins: see [`StackPool::trim`].
+    pub fn begin_period(&mut self) {
+        for class in &mut self.classes {
+            class.settled = class.low;
+            class.low = class.free.len();
+        }
+    }
+
+    /// Gives the memory of free stacks back to the kernel, if they have been free for all of the last period; of at most
+    /// `limit` stacks, a system call for each. The 16 stacks of each size that go out next are left as they are.
     ///
     /// Gives the number of stacks trimmed: below `limit`, nothing is left to do. A stack is looked at once
     /// for each time that it was given back, so that calling this with nothing to do costs a comparison for
@@ -93,6 +102,11 @@ impl StackPool {
             trimmed += class.trim(limit - trimmed);
         }
         trimmed
+    }
+
+    /// Whether there are stacks that [`StackPool::trim`] will give back when they have been free for long enough.
+    pub fn is_cooling(&self) -> bool {
+        self.classes.iter().any(|class| class.trimmed < class.cold())
     }
 
     /// What the pool holds now.
@@ -110,8 +124,15 @@ impl StackPool {
     /// Takes the first stack of its size.
     #[cold]
     fn take_first(&mut self, slot_bytes: usize) -> io::Result<Stack> {
-        let mut class =
-            Class { slot_bytes, free: Vec::new(), trimmed: 0, slabs: Vec::new(), last_slab_cut: 0 };
+        let mut class = Class {
+            slot_bytes,
+            free: Vec::new(),
+            low: 0,
+            settled: 0,
+            trimmed: 0,
+            slabs: Vec::new(),
+            last_slab_cut: 0,
+        };
         let stack = class.take(self.id, self.guards);
         // Kept even when the guard failed: the class may own a slab by now.
         self.classes.push(class);
@@ -139,7 +160,7 @@ impl Drop for StackPool {
 ///
 /// ```text
 ///   slabs:  [ all cut into slots ] [ all cut ] [ cut up to last_slab_cut │ not yet ]
-///   free:   [ 0 .. trimmed: top pages only │ .. not looked at yet .. │ 16 hot ]  <── give_back, take ──>
+///   free:   [ 0 .. trimmed: no memory │ .. settled │ .. low │ .. used in this period, 16 hot ]  <── give_back, take ──>
 /// ```
 #[derive(Debug)]
 struct Class {
@@ -147,8 +168,12 @@ struct Class {
     slot_bytes: usize,
     /// Stacks that came back, last in, first out.
     free: Vec<Stack>,
-    /// The first so many of `free` have been trimmed. As only the end of `free` moves, one number says it
-    /// all.
+    /// How few there were in `free` at some moment of this period. As only the end of `free` moves, the first so many
+    /// have been there all the time: one number says it all.
+    low: usize,
+    /// The first so many of `free` have been there since the last period began.
+    settled: usize,
+    /// The first so many of `free` have been trimmed.
     trimmed: usize,
     /// Oldest first; all but the last are cut up.
     slabs: Vec<&'static Slab>,
@@ -161,7 +186,10 @@ impl Class {
     fn take(&mut self, pool: u64, guards: Guards) -> io::Result<Stack> {
         match self.free.pop() {
             Some(stack) => {
-                self.trimmed = self.trimmed.min(self.free.len());
+                let left = self.free.len();
+                self.low = self.low.min(left);
+                self.settled = self.settled.min(left);
+                self.trimmed = self.trimmed.min(left);
                 Ok(stack)
             }
             None => self.cut(pool, guards),
@@ -188,14 +216,18 @@ impl Class {
         Ok(stack)
     }
 
+    /// The first so many of `free` are not hot.
+    fn cold(&self) -> usize {
+        self.free.len().saturating_sub(HOT_STACKS)
+    }
+
     fn trim(&mut self, limit: usize) -> usize {
-        let cold = self.free.len().saturating_sub(HOT_STACKS);
-        let end = cold.min(self.trimmed.saturating_add(limit));
+        let end = self.settled.min(self.cold()).min(self.trimmed.saturating_add(limit));
         let Some(stacks) = self.free.get_mut(self.trimmed..end) else {
             return 0;
         };
         // No mincore first: it costs a call as well, and misses pages that are swapped out.
-        stacks.iter_mut().for_each(Stack::release_below_top_page);
+        stacks.iter_mut().for_each(Stack::release);
         let count = stacks.len();
         self.trimmed = end;
         count

@@ -115,13 +115,12 @@ impl Stack {
         self.slab
     }
 
-    /// Gives all memory below the top page back to the kernel. `&mut`, as a free stack only may lose its
-    /// contents. A system call.
-    pub fn release_below_top_page(&mut self) {
+    /// Gives all its memory back to the kernel. `&mut`, as a free stack only may lose its contents. A system call.
+    pub fn release(&mut self) {
         let page = page_bytes();
         let start = self.limit.get() + page;
         // SAFETY: the range lies in the slot, and whoever can have a `&mut Stack` has it free: nothing lives in it.
-        unsafe { libc::madvise(start as *mut libc::c_void, self.size() - 2 * page, libc::MADV_DONTNEED) };
+        unsafe { libc::madvise(start as *mut libc::c_void, self.size() - page, libc::MADV_DONTNEED) };
     }
 }
 

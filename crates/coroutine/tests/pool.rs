@@ -114,22 +114,38 @@ fn statistics_count_what_is_there() {
 }
 
 #[test]
-fn trim_gives_back_all_but_top_pages_of_cold_stacks() {
+fn trim_gives_back_what_was_not_used_for_a_period() {
+    let deep = STACK_BYTES - page_bytes();
     let mut pool = StackPool::new();
     let mut stacks: Vec<_> = (0..40).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
     assert_eq!(stacks[0].resident_bytes(), 0);
     stacks.iter().for_each(use_deeply);
-    assert!(stacks.iter().all(|stack| stack.resident_bytes() == STACK_BYTES - page_bytes()));
+    assert!(stacks.iter().all(|stack| stack.resident_bytes() == deep));
     stacks.drain(..).for_each(|stack| pool.give_back(stack));
+    pool.begin_period();
+    assert_eq!(pool.trim(100), 0, "they have come back in the period that is over");
+    assert!(pool.is_cooling());
 
-    assert_eq!(pool.trim(10), 10);
-    assert_eq!(pool.trim(100), 14, "the 16 hot ones are left alone");
+    // Ten of them are used in this period.
+    let used: Vec<_> = (0..10).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    used.into_iter().for_each(|stack| pool.give_back(stack));
+    pool.begin_period();
+    let used: Vec<_> = (0..20).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
+    used.into_iter().for_each(|stack| pool.give_back(stack));
+    assert_eq!(pool.trim(7), 7);
+    assert_eq!(pool.trim(100), 13, "40 but the 20 that have been used since");
     assert_eq!(pool.trim(100), 0, "nothing is looked at twice");
+    pool.begin_period();
+    pool.begin_period();
+    assert_eq!(pool.trim(100), 4, "the 16 hot ones are left alone");
+    assert!(!pool.is_cooling());
 
     let stacks: Vec<_> = (0..40).map(|_| pool.take(STACK_BYTES).unwrap()).collect();
-    assert!(stacks[..16].iter().all(|stack| stack.resident_bytes() == STACK_BYTES - page_bytes()));
-    assert!(stacks[16..].iter().all(|stack| stack.resident_bytes() == page_bytes()));
+    assert!(stacks[..16].iter().all(|stack| stack.resident_bytes() == deep));
+    assert!(stacks[16..].iter().all(|stack| stack.resident_bytes() == 0));
     stacks.into_iter().for_each(|stack| pool.give_back(stack));
+    pool.begin_period();
+    pool.begin_period();
     assert_eq!(pool.trim(usize::MAX), 24, "used again, looked at again");
 }
 
@@ -140,6 +156,8 @@ fn trim_serves_every_size_within_one_limit() {
         let stacks: Vec<_> = (0..20).map(|_| pool.take(size).unwrap()).collect();
         stacks.into_iter().for_each(|stack| pool.give_back(stack));
     }
+    pool.begin_period();
+    pool.begin_period();
     assert_eq!([pool.trim(0), pool.trim(5), pool.trim(5)], [0, 5, 3]);
 }
 

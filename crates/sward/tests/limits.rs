@@ -45,6 +45,29 @@ fn resident_bytes() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
+/// Memory of stacks that nobody needs any more goes back by itself, although the worker has nothing to do.
+#[test]
+fn the_stacks_of_a_burst_go_back_to_the_kernel() {
+    if !is_alone() {
+        let output = alone("the_stacks_of_a_burst_go_back_to_the_kernel", ("UNUSED", ""));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let main = || {
+        sleep_at_once(2_000, 64 * 1024, Duration::from_millis(1));
+        let resident = || sward::metrics().resident_stack_bytes;
+        assert!(resident() >= 2_000 * 4096);
+        // On an OS thread, so that the worker is left alone.
+        sward::offload(move || {
+            while resident() > 100 * 4096 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+    };
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
+}
+
 on_every_engine! {
     fn ten_thousand_sleepers_all_wake() {
         sleep_at_once(10_000, 64 * 1024, Duration::from_millis(500));

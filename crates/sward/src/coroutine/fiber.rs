@@ -311,6 +311,8 @@ fn give_back(stack: Stack) {
     let _ = STACKS.try_with(|stacks| {
         let pool = &mut stacks.borrow_mut().pool;
         pool.give_back(stack);
+        // No worker counts time here: what is left when one more comes back, was not needed.
+        pool.begin_period();
         pool.trim(1);
     });
 }

@@ -27,7 +27,7 @@ impl StackUse {
     /// A thread that was spawned there is over, and this was its stack.
     pub(crate) fn record(&self, spawned_at: &'static Location<'static>, stack: &mut Stack) {
         let bytes = stack.resident_bytes();
-        stack.release_below_top_page();
+        stack.release();
         let mut sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let site = sites.entry((spawned_at, stack.size())).or_default();
         site.threads += 1;

@@ -4,17 +4,20 @@
 //! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late.
 //!
 //! ```text
-//!  level 0:  64 slots of 1 tick           65.5 µs each
-//!  level 1:  64 slots of 64 ticks          4.2 ms
-//!  level 2:  64 slots of 4096 ticks      268   ms
-//!  …         8 levels: 2^48 ticks, so 584 years
+//!  level 0:  256 slots of 1 tick          65.5 µs each
+//!  level 1:  256 slots of 256 ticks       16.8 ms
+//!  level 2:  256 slots of 65,536 ticks     4.3 s
+//!  …         6 levels: 2^48 ticks, so 584 years
 //! ```
 //!
-//! A timer stands on the level of the highest 6-bit digit in which its tick differs from the present one, in the slot of
+//! A timer stands on the level of the highest 8-bit digit in which its tick differs from the present one, in the slot of
 //! that digit. When the present reaches a slot of a higher level, its timers move down ("cascade"); when it
-//! reaches a slot of level 0, they fire. One 64-bit word a level says which slots are in use, so that the next slot is one bit scan
+//! reaches a slot of level 0, they fire. Four words a level say which slots are in use, so that the next slot is a bit scan
 //! away and an idle worker sleeps until then. (G. Varghese, T. Lauck, "Hashed and hierarchical timing
 //! wheels", 1987.)
+//!
+//! To move a timer is to touch the stack of a thread that has not run for long: half a microsecond. So the levels are few, and
+//! those that cascade at once are few, too: of a hundred thousand sleepers that wake within a second, 1,700.
 //!
 //! To wake an idle processor costs as much as many timers. So the more timers there are, the longer the worker sleeps
 //! between two times of firing: a microsecond for each, a millisecond at the most. A few timers fire to the tick; of a hundred thousand
@@ -30,9 +33,9 @@ use super::task::Task;
 const TICK_BITS: u32 = 16;
 const SLACK_PER_TIMER: Duration = Duration::from_micros(1);
 const SLACK_MAX: Duration = Duration::from_millis(1);
-const DIGIT_BITS: u32 = 6;
+const DIGIT_BITS: u32 = 8;
 const SLOTS: usize = 1 << DIGIT_BITS;
-const LEVELS: usize = 8;
+const LEVELS: usize = 6;
 
 /// A timer, in the frame of a suspended green thread.
 ///
@@ -96,7 +99,7 @@ pub(crate) struct Timers {
     /// When a timer fired last, since the start.
     last_fired: Duration,
     /// A bit for each slot that is not empty.
-    occupied: [u64; LEVELS],
+    occupied: [[u64; SLOTS / 64]; LEVELS],
     /// The first timer of each slot.
     slots: Box<[[*const Timer; SLOTS]; LEVELS]>,
 }
@@ -108,7 +111,7 @@ impl Timers {
             now: 0,
             length: 0,
             last_fired: Duration::ZERO,
-            occupied: [0; LEVELS],
+            occupied: [[0; SLOTS / 64]; LEVELS],
             slots: Box::new([[ptr::null(); SLOTS]; LEVELS]),
         }
     }
@@ -162,7 +165,7 @@ impl Timers {
             unsafe { &*first }.previous.set(timer);
         }
         self.slots[level][slot] = timer;
-        self.occupied[level] |= 1 << slot;
+        self.occupied[level][slot / 64] |= 1 << (slot % 64);
     }
 
     fn unlink(&mut self, node: &Timer) {
@@ -175,7 +178,7 @@ impl Timers {
         if previous.is_null() {
             self.slots[level][slot] = next;
             if next.is_null() {
-                self.occupied[level] &= !(1 << slot);
+                self.vacate(level, slot);
             }
         } else {
             // SAFETY: as above.
@@ -184,17 +187,29 @@ impl Timers {
         node.place.set(UNLINKED);
     }
 
+    fn vacate(&mut self, level: usize, slot: usize) {
+        self.occupied[level][slot / 64] &= !(1 << (slot % 64));
+    }
+
+    /// The first slot of a level, from `slot` on, that is not empty.
+    fn first_occupied(&self, level: usize, slot: usize) -> Option<usize> {
+        let words = &self.occupied[level];
+        let ahead = words[slot / 64] >> (slot % 64);
+        if ahead != 0 {
+            return Some(slot + ahead.trailing_zeros() as usize);
+        }
+        (slot / 64 + 1..words.len())
+            .find(|&word| words[word] != 0)
+            .map(|word| word * 64 + words[word].trailing_zeros() as usize)
+    }
+
     /// The slot that the present reaches next: its level and its first tick.
     fn next_slot(&self) -> Option<(usize, u64)> {
         (0..LEVELS).find_map(|level| {
             let shift = level as u32 * DIGIT_BITS;
-            let digit = (self.now >> shift) as u32 % SLOTS as u32;
+            let digit = (self.now >> shift) as usize % SLOTS;
             // On level 0 the present slot may hold timers; on a higher level they have cascaded when it began.
-            let ahead = self.occupied[level] >> digit << digit;
-            if ahead == 0 {
-                return None;
-            }
-            let slot = u64::from(ahead.trailing_zeros());
+            let slot = self.first_occupied(level, digit)? as u64;
             let base = (self.now >> shift >> DIGIT_BITS << DIGIT_BITS | slot) << shift;
             Some((level, base))
         })
@@ -231,7 +246,7 @@ impl Timers {
                 return Some(due);
             }
             let mut timer = std::mem::replace(&mut self.slots[level][slot], ptr::null());
-            self.occupied[level] &= !(1 << slot);
+            self.vacate(level, slot);
             while !timer.is_null() {
                 // SAFETY: as above.
                 let next = unsafe { &*timer }.next.get();

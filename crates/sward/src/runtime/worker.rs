@@ -40,8 +40,11 @@ const TURNS: u32 = 128;
 /// How many operations of one green thread may succeed at once before others get their turn.
 const INLINE_OPERATIONS: u32 = 32;
 
-/// How many used stacks are trimmed each time the worker goes idle.
+/// How many unused stacks are trimmed between two looks at the engine.
 const TRIM: usize = 64;
+
+/// How long a stack is unused before it is trimmed: this, and at most twice this.
+const TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// The worker that runs on this OS thread, or null.
@@ -66,6 +69,8 @@ pub(crate) struct Worker {
     counters: Arc<Counters>,
     /// The coarse clock at this pass of the loop, in the upper half: the upper half of `Local::stamp`.
     clock: Cell<u64>,
+    /// The clock, in milliseconds, when the present period of the stack pool began.
+    trim_period: Cell<u32>,
     /// What is to be done between turns.
     errands: Owned<VecDeque<Errand>>,
     /// Operations that the kernel has not completed.
@@ -117,6 +122,7 @@ impl Worker {
             stacks: Owned::new(StackPool::new()),
             counters,
             clock: Cell::new(0),
+            trim_period: Cell::new(0),
             errands: Owned::new(VecDeque::new()),
             in_flight: Cell::new(0),
             is_tracing: Cell::new(false),
@@ -185,7 +191,7 @@ impl Worker {
     /// Gives each ready task its turn, within limits.
     fn run_ready(&self) {
         for _ in 0..TURNS {
-            match self.ready.with(VecDeque::pop_front) {
+            match self.ready.with(next_ready) {
                 None => break,
                 Some(task) if task.is_null() => {
                     if let Some(task) = self.fresh.pop() {
@@ -426,7 +432,9 @@ impl Worker {
             self.start(task);
             return self.enter_engine(Some(Duration::ZERO), completed);
         }
-        self.stacks.with(|stacks| stacks.trim(TRIM));
+        if self.trim_stacks() {
+            return self.enter_engine(Some(Duration::ZERO), completed);
+        }
         let mailbox = self.shared.mailbox(self.index);
         if !mailbox.prepare_sleep() {
             return;
@@ -441,11 +449,24 @@ impl Worker {
             self.counters
                 .phase
                 .store(if hopeless { phase::HOPELESS } else { phase::ASLEEP }, Ordering::Relaxed);
-            self.enter_engine(timeout, completed);
+            let trim = self.stacks.with(|stacks| stacks.is_cooling()).then_some(TRIM_PERIOD);
+            self.enter_engine(timeout.into_iter().chain(trim).min(), completed);
             self.counters.phase.store(phase::AWAKE, Ordering::Relaxed);
         }
         self.shared.leave_sleep();
         mailbox.awake();
+    }
+
+    /// Gives back memory of stacks that are not used. True: there may be more to give back.
+    fn trim_stacks(&self) -> bool {
+        let now = (self.clock.get() >> 32) as u32;
+        self.stacks.with(|stacks| {
+            if u128::from(now.wrapping_sub(self.trim_period.get())) >= TRIM_PERIOD.as_millis() {
+                self.trim_period.set(now);
+                stacks.begin_period();
+            }
+            stacks.trim(TRIM) == TRIM
+        })
     }
 
     fn enter_engine(&self, timeout: Option<Duration>, completed: &mut Completed) {
@@ -638,6 +659,39 @@ pub(crate) fn abandon(task: Arc<Task>) {
     let (start, _) = unsafe { task.take_start() };
     start.abandon(Box::new(crate::thread::Cancelled));
     task.complete();
+}
+
+/// Takes the next task out of the run queue, and has the processor fetch what the ones after it will need: with thousands of
+/// threads, none of that is in its caches, nor the place of the stack in its table of pages.
+#[inline]
+fn next_ready(ready: &mut VecDeque<*const Task>) -> Option<*const Task> {
+    let task = ready.pop_front();
+    if let Some(&after_next) = ready.get(1) {
+        prefetch(after_next);
+    }
+    if let Some(&next) = ready.front()
+        && !next.is_null()
+        // SAFETY: what is in the run queue is live or unstarted, and ours.
+        && let Some(local) = unsafe { (*next).started() }
+    {
+        prefetch(local);
+    }
+    task
+}
+
+/// Has the processor fetch the cache line at an address, which may be any.
+#[inline(always)]
+fn prefetch<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which does not fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint, which does not fault.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
 }
 
 /// The owner's part of a live task.
