@@ -94,27 +94,35 @@ impl Compare {
         bench.run()?;
         let outcome = outcome(bench, machine, notes);
         let chapters = experiment::chapters(&outcome);
-        self.write(&outcome, &chapters)?;
-        output::print(&self.text(&outcome, &chapters)?)
+        // A full disk must not cost what has been measured: the tables are printed all the same.
+        let written = self.write(&outcome, &chapters);
+        output::print(&self.text(&outcome, &chapters, written.is_ok())?)?;
+        written
     }
 
+    /// Writes all files that were asked for, also after one that could not be written.
+    ///
+    /// # Errors
+    /// The first that could not.
     fn write(&self, outcome: &Outcome, chapters: &[Chapter]) -> anyhow::Result<()> {
+        let mut results = vec![files::write(&self.out, &page::page(outcome, chapters, &typed_command()))];
         if let Some(path) = &self.json {
-            files::write(path, &files::json(outcome, chapters)?)?;
+            results.push(files::write(path, &files::json(outcome, chapters)?));
         }
         if let Some(path) = &self.csv {
-            files::write(path, &files::csv(outcome))?;
+            results.push(files::write(path, &files::csv(outcome)));
         }
         if let Some(folder) = &self.svg {
             for figure in chapters.iter().flat_map(|chapter| &chapter.figures) {
-                files::write(&folder.join(format!("{}.svg", figure.name)), &page::standalone(figure))?;
+                let path = folder.join(format!("{}.svg", figure.name));
+                results.push(files::write(&path, &page::standalone(figure)));
             }
         }
-        files::write(&self.out, &page::page(outcome, chapters, &typed_command()))
+        results.into_iter().collect()
     }
 
-    /// The tables and verdicts for the terminal.
-    fn text(&self, outcome: &Outcome, chapters: &[Chapter]) -> anyhow::Result<String> {
+    /// The tables and verdicts for the terminal, and where the page is.
+    fn text(&self, outcome: &Outcome, chapters: &[Chapter], has_page: bool) -> anyhow::Result<String> {
         let mut text = String::new();
         for chapter in chapters {
             writeln!(text, "{}\n", chapter.title)?;
@@ -133,8 +141,10 @@ impl Compare {
         for note in &outcome.notes {
             writeln!(text, "note: {note}")?;
         }
-        let path = std::path::absolute(&self.out).context("finding the page")?;
-        writeln!(text, "The pictures: file://{}", path.display())?;
+        if has_page {
+            let path = std::path::absolute(&self.out).context("finding the page")?;
+            writeln!(text, "The pictures: file://{}", path.display())?;
+        }
         Ok(text)
     }
 }

@@ -176,6 +176,26 @@ fn a_server_of_the_users_that_does_not_start_or_does_not_answer_is_named_at_once
     }
 }
 
+/// A disk that is full at the end costs neither what was measured nor the other files, and a device stays one.
+#[test]
+fn what_cannot_be_written_costs_nothing_else() {
+    let family = Family::new();
+    std::os::unix::fs::symlink("/dev/full", family.folder.join("full")).unwrap();
+    std::os::unix::fs::symlink("there.csv", family.folder.join("link.csv")).unwrap();
+    std::fs::write(family.folder.join("there.csv"), "old").unwrap();
+    let flags = ["--active", "--subjects", "epoll", "--json", "full", "--csv", "link.csv"];
+    let output = family.compare(&[SMALL, &flags].concat()).output().unwrap();
+    let (tables, errors) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("writing full: No space left on device"), "{errors}");
+    assert!(tables.contains("messages per second") && !tables.contains("file://"), "{tables}");
+    assert_eq!(family.files(), ["full", "link.csv", "sward-compare.html", "there.csv"]);
+    assert!(
+        family.read("there.csv").starts_with("experiment,") && family.folder.join("link.csv").is_symlink()
+    );
+    assert!(family.folder.join("full").is_symlink() && !std::fs::metadata("/dev/full").unwrap().is_file());
+}
+
 #[test]
 fn interrupted_it_leaves_no_file_and_no_process() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
@@ -251,6 +271,10 @@ fn wrong_flags_are_refused_before_anything_is_measured() {
         (&["--with", "mine=./server 8080"][..], "no {port}"),
         (&["--subjects", "epol"], "there is no server epol; there are io_uring, epoll"),
         (&["--out", "no/such/folder/page.html"], "cannot be written"),
+        (&["--csv", "/proc/figures.csv"], "/proc/figures.csv: this file cannot be written"),
+        (&["--json", "."], "that is a directory"),
+        (&["--svg", "/proc/pictures"], "this folder cannot be made"),
+        (&["--svg", "/proc"], "cannot be written"),
         (&["--with", "epoll=./server {port}"], "the name epoll is taken"),
     ] {
         let mut command = family.compare(flags);

@@ -242,6 +242,16 @@ fn the_limit_of_descriptors() {
 }
 
 #[test]
+fn a_report_that_cannot_be_printed_is_an_error() {
+    let server = Server::start(Manner::Upper);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = command(server.address, &["--duration", "100ms", "--quiet"]);
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("writing to standard output: No space left"), "{}", errors(&output));
+}
+
+#[test]
 fn an_interrupt_ends_it_with_what_there_is() {
     let server = Server::start(Manner::Upper);
     let mut command = command(server.address, &["--duration", "1h", "--json"]);

@@ -1,4 +1,5 @@
 //! What a run leaves behind. Files are written under another name and renamed when they are whole: whoever finds one can read it.
+//! A device or a pipe, such as `/dev/stdout`, is written to as it is: a file in its place is not what was asked for.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,6 +17,9 @@ use super::study::Metric;
 /// It cannot.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     ensure!(!path.is_dir(), "{}: that is a directory; name a file in it", path.display());
+    if is_special(path) {
+        return Ok(());
+    }
     let part = part(path)?;
     File::create(&part).with_context(|| format!("{}: this file cannot be written", path.display()))?;
     fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
@@ -24,9 +28,10 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
 /// Makes a folder, long before anything is written there. One that is there will do.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be made, or nothing can be written there.
 pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("{}: this folder cannot be made", path.display()))
+    fs::create_dir_all(path).with_context(|| format!("{}: this folder cannot be made", path.display()))?;
+    check(&path.join("picture.svg"))
 }
 
 /// Writes a file, all of it or nothing.
@@ -34,15 +39,27 @@ pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// It cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let part = part(path)?;
+    let failed = || format!("writing {}", path.display());
+    if is_special(path) {
+        let opened = File::options().write(true).open(path);
+        return opened.and_then(|mut file| file.write_all(text.as_bytes())).with_context(failed);
+    }
+    // Where a link leads, or the link would be replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let part = part(&target)?;
     let written = File::create(&part)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&part, path));
+        .and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
         // What matters is the first error.
         let _ = fs::remove_file(&part);
     }
-    written.with_context(|| format!("writing {}", path.display()))
+    written.with_context(failed)
+}
+
+/// Whether something is there that is no file.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 /// The name under which a file is written until it is whole.

@@ -120,9 +120,9 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Takes what a read has given.
+    /// Takes what a read has given. Gives the time at which that was.
     #[inline]
-    fn accept(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn accept(&mut self, bytes: &[u8]) -> Result<u64, Failure> {
         let now = self.run.now();
         let first = self.replies.messages;
         let completed = self.replies.accept(bytes)?;
@@ -133,7 +133,7 @@ impl Account<'_> {
         } else if completed > 0 {
             self.recorder.replied(now.saturating_sub(self.flow.begun(first)), completed);
         }
-        Ok(())
+        Ok(now)
     }
 
     fn unanswered(&self) -> u64 {
@@ -179,8 +179,10 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
     let batch = run.plan.size * run.plan.pipeline;
     let mut place = Text::place(account.number);
     let mut buffer = vec![0; batch.min(READ_BYTES)];
+    let mut now = run.now();
     while !run.is_stopping() {
-        account.flow.sending(run.now(), run.plan.pipeline as u64);
+        // The last reply's time is good enough, as nothing has been waited for since.
+        account.flow.sending(now, run.plan.pipeline as u64);
         stream.write_all(run.text.at(place, batch)).map_err(|error| account.broken(error))?;
         place.advance(batch);
         let mut missing = batch;
@@ -190,7 +192,7 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
             if length == 0 {
                 return Err(account.closed());
             }
-            account.accept(&buffer[..length])?;
+            now = account.accept(&buffer[..length])?;
             missing -= length;
         }
     }

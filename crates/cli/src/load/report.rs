@@ -150,7 +150,7 @@ impl Report {
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.interrupted {
-            notes.push("ended early by Ctrl-C".to_owned());
+            notes.push("ended early by Ctrl-C or SIGTERM".to_owned());
         }
         if let Some(rate) = self.rate
             && self.messages_per_second < rate * RATE_REACHED
