@@ -10,7 +10,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `options.rs`, `plan.rs` | the flags; what is to be measured |
+//! | `options.rs`, `plan.rs`, `estimate.rs` | the flags; what is to be measured; how long that takes |
 //! | `subject.rs` | what is compared |
 //! | `bench.rs` | the order of the measurements |
 //! | `experiment.rs` | each experiment: how it is measured, drawn and judged |
@@ -26,6 +26,7 @@
 
 mod bench;
 mod child;
+mod estimate;
 mod experiment;
 mod files;
 mod machine;
@@ -51,6 +52,7 @@ use bench::Bench;
 use experiment::{Chapter, Outcome};
 use machine::Machine;
 use plan::Plan;
+use quantity::about;
 use server::{Pinning, Server};
 
 pub(crate) use options::Compare;
@@ -90,6 +92,7 @@ impl Compare {
             eprintln!("note: {note}");
         }
         let jobs = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) as u32;
+        eprintln!("this takes about {}; Ctrl-C ends it", about(plan.estimate(jobs)));
         let mut bench = Bench::new(plan, pinning, jobs, interrupt);
         bench.run()?;
         let outcome = outcome(bench, machine, notes);
@@ -170,6 +173,7 @@ fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
 
 fn outcome(bench: Bench, machine: Machine, mut notes: Vec<String>) -> Outcome {
     let took = bench.elapsed();
+    notes.extend(bench.notes);
     if bench.left_out > 0 {
         notes.push(format!(
             "{} measurements were left out, since the time was up; without --quick all are made.",

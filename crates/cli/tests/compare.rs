@@ -136,7 +136,8 @@ fn render(family: &Family) {
 fn only_the_experiments_and_servers_that_were_asked_for_are_measured() {
     let family = Family::new();
     let flags = ["--wakeup", "--subjects", "poll", "--rounds", "2", "--json", "c.json", "--out", "page.html"];
-    succeed(family.compare(&[&SMALL[..1], &SMALL[3..5], &flags].concat()));
+    let output = succeed(family.compare(&[&SMALL[..1], &SMALL[3..5], &flags].concat()));
+    assert!(text(&output.stderr).contains("this takes about 1 s"), "{}", text(&output.stderr));
     assert_eq!(family.files(), ["c.json", "page.html"]);
     let report: Value = serde_json::from_str(&family.read("c.json")).unwrap();
     let rounds: Vec<_> =

@@ -21,6 +21,8 @@ pub(super) struct Bench {
     pub(super) jobs: u32,
     pub(super) interrupt: Arc<AtomicBool>,
     pub(super) study: Study,
+    /// What a reader has to know and no sample says, each thing once.
+    pub(super) notes: Vec<String>,
     /// Measurements that the budget left no time for.
     pub(super) left_out: u32,
     started: Instant,
@@ -36,6 +38,7 @@ impl Bench {
             jobs,
             interrupt,
             study: Study::default(),
+            notes: Vec::new(),
             left_out: 0,
             started: Instant::now(),
             shown: 0,
@@ -116,6 +119,13 @@ impl Bench {
             failure: finding.failure,
         });
         Ok(())
+    }
+
+    /// Notes what a reader has to know. Nothing if it is known.
+    pub(super) fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
     }
 
     /// Shows on a terminal what is going on, in the place of what was shown before.

@@ -16,10 +16,7 @@ use super::plot::{Chart, Kind, Line, Lines, Mark, Point};
 use super::quantity::{count, digits, micros, short};
 use super::study::{Metric, Statistic, Study};
 use super::table::Table;
-use super::verdict::{Answer, Verdict};
-
-/// From this share of disturbed measurements on, a verdict says so.
-const NOISY_SHARE: f64 = 0.2;
+use super::verdict::Verdict;
 
 /// A finished run.
 pub(crate) struct Outcome {
@@ -70,6 +67,14 @@ pub(super) fn measure(experiment: Experiment, bench: &mut Bench, round: u32) -> 
     }
 }
 
+/// The flags of `sward load`: an experiment's own, and those that all of them have.
+fn load_flags(plan: &Plan, own: &[(&str, &str)]) -> Vec<String> {
+    let millis = |duration: Duration| format!("{}ms", duration.as_millis());
+    let (size, window, warmup) = (plan.size.to_string(), millis(plan.window), millis(plan.warmup));
+    let common = [("--size", &*size), ("--duration", &window), ("--warmup", &warmup)];
+    own.iter().chain(&common).flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]).collect()
+}
+
 /// What there is to say, experiment by experiment.
 pub(super) fn chapters(outcome: &Outcome) -> Vec<Chapter> {
     let chapter = |experiment: &Experiment| match experiment {
@@ -84,13 +89,7 @@ pub(super) fn chapters(outcome: &Outcome) -> Vec<Chapter> {
     for chapter in &mut chapters {
         chapter.figures.retain(|figure| !figure.chart.is_empty());
         let (noisy, all) = outcome.study.noisy(chapter.experiment);
-        for verdict in &mut chapter.verdicts {
-            if noisy as f64 >= all as f64 * NOISY_SHARE && verdict.answer != Answer::NotMeasured {
-                verdict.sentence.push_str(&format!(
-                    " Take it with care: other programs disturbed {noisy} of the {all} measurements of this experiment."
-                ));
-            }
-        }
+        chapter.verdicts.iter_mut().for_each(|verdict| verdict.temper(noisy, all));
     }
     chapters
 }
@@ -162,12 +161,38 @@ fn cell_text(cell: Option<Statistic>, show: fn(f64) -> String) -> String {
     let Some(statistic) = cell else { return "–".to_owned() };
     let Statistic { median, low, high, .. } = statistic;
     let mark = if statistic.is_noisy() { "~" } else { "" };
-    let spread = ((high - low) / 2.0 / median.abs().max(1e-12) * 100.0).round();
-    let spread = if spread >= 1.0 { format!(" ±{spread:.0}%") } else { String::new() };
+    let spread = (high - low) / 2.0 / median * 100.0;
+    let spread = match show(median) {
+        // Shares of next to nothing say nothing.
+        shown if shown == show(0.0) => String::new(),
+        _ if spread >= 1000.0 => " ±>999%".to_owned(),
+        _ if spread >= 0.5 => format!(" ±{spread:.0}%"),
+        _ => String::new(),
+    };
     format!("{mark}{}{spread}", show(median))
 }
 
 /// `3.1 times` or `0.87 times`.
 fn times(ratio: f64) -> String {
-    format!("{} times", digits(ratio))
+    match digits(ratio).as_str() {
+        "1" => "1.0 times".to_owned(),
+        digits => format!("{digits} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_a_share_where_there_is_something_to_share() {
+        let text = |median, low, high, noisy_rounds| {
+            cell_text(Some(Statistic { median, low, high, rounds: 3, noisy_rounds }), digits)
+        };
+        assert_eq!(text(10.0, 9.0, 11.0, 0), "10 ±10%");
+        assert_eq!(text(10.0, 9.99, 10.0, 1), "~10");
+        assert_eq!(text(0.001, 0.0, 3.0, 0), "0");
+        assert_eq!(text(1.0, 1.0, 90.0, 0), "1 ±>999%");
+        assert_eq!(cell_text(None, digits), "–");
+    }
 }

@@ -93,7 +93,7 @@ fn verdict(page: &mut String, verdict: &Verdict) {
     let class = match verdict.answer {
         Answer::Holds => "holds",
         Answer::DoesNotHold => "fails",
-        Answer::NotMeasured => "open",
+        Answer::NotClear | Answer::NotMeasured => "open",
     };
     add(
         page,
@@ -116,10 +116,10 @@ fn subjects(page: &mut String, outcome: &Outcome) {
         add(
             page,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td><code>{}</code></td></tr>",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
                 escape(&subject.name),
                 escape(&subject.description),
-                escape(&subject.command)
+                code(&subject.command)
             ),
         );
     }
@@ -183,9 +183,9 @@ fn draw(page: &mut String, outcome: &Outcome, figure: &Figure) {
     add(
         page,
         format_args!(
-            "<figcaption>{} <span class=\"faint\">Measured with <code>{}</code> on {}, {}, {}.</span></figcaption>\n</figure>",
+            "<figcaption>{} <span class=\"faint\">Measured with {} on {}, {}, {}.</span></figcaption>\n</figure>",
             escape(&figure.about),
-            escape(&figure.command),
+            code(&figure.command),
             escape(&machine.kernel),
             escape(&machine.processor),
             escape(&machine.date)
@@ -210,6 +210,15 @@ fn table(page: &mut String, table: &Table) {
         add(page, format_args!("<tr><th scope=\"row\">{}</th>{}</tr>", escape(name), cells.concat()));
     }
     add(page, "</tbody></table></div>");
+}
+
+/// A command. Its flags are kept from being broken at their hyphens.
+fn code(command: &str) -> String {
+    let word = |word: &str| match word.starts_with('-') {
+        true => format!("<span>{}</span>", escape(word)),
+        false => escape(word),
+    };
+    format!("<code>{}</code>", command.split(' ').map(word).collect::<Vec<_>>().join(" "))
 }
 
 /// A chart as a file of its own, with its style sheet inside.

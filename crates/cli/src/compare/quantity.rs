@@ -1,5 +1,7 @@
 //! Numbers as people read them: three digits, a unit.
 
+use sward::time::Duration;
+
 /// `1,234` or `12.3k` or `1.2M`.
 pub(super) fn short(value: f64) -> String {
     match value.abs() {
@@ -36,6 +38,14 @@ pub(super) fn nanos(value: f64) -> String {
     if value < 1e3 { format!("{} ns", digits(value)) } else { micros(value / 1e3) }
 }
 
+/// A length of time, as people give it: `50 s` or `6 min`.
+pub(super) fn about(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        seconds if seconds < 100.0 => format!("{:.0} s", seconds.ceil()),
+        seconds => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
 /// Bytes, as B, KiB, MiB.
 pub(super) fn bytes(value: f64) -> String {
     match value {
@@ -70,6 +80,7 @@ mod tests {
         assert_eq!([0.0, 999.0, 1000.0, 1_234_567.0].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([12.0, 1500.0, 2e6].map(micros), ["12 µs", "1.5 ms", "2 s"]);
         assert_eq!([15.0, 1500.0].map(nanos), ["15 ns", "1.5 µs"]);
+        assert_eq!([0.2, 50.0, 390.0].map(Duration::from_secs_f64).map(about), ["1 s", "50 s", "6 min"]);
         assert_eq!([100.0, 4200.0, 3e6].map(bytes), ["100 B", "4.1 KiB", "2.86 MiB"]);
     }
 }

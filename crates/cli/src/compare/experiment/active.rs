@@ -1,6 +1,6 @@
 //! Throughput, latency and CPU per message against the number of connections that send; and how evenly they are served.
 
-use super::{Chapter, Figure, Outcome, cell_text, mark, times};
+use super::{Chapter, Figure, Outcome, cell_text, load_flags, mark, times};
 use crate::compare::bench::Bench;
 use crate::compare::plan::{Experiment, Plan};
 use crate::compare::plot::{Chart, Kind, Row, Rows};
@@ -36,7 +36,10 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
                 continue;
             }
             bench.serve(ACTIVE, &subject, connections.into(), round, |bench, server| {
-                server.load(&flags(&bench.plan, connections), bench.plan.window + bench.plan.warmup)
+                server.load(
+                    &flags(&bench.plan, &connections.to_string()),
+                    bench.plan.window + bench.plan.warmup,
+                )
             })?;
         }
     }
@@ -49,15 +52,9 @@ fn many(plan: &Plan) -> Option<u32> {
     several().find(|&connections| connections >= MANY).or_else(|| several().next_back())
 }
 
-fn flags(plan: &Plan, connections: u32) -> Vec<String> {
-    let millis = |duration: sward::time::Duration| format!("{}ms", duration.as_millis());
-    let flags = [
-        ("--connections", connections.to_string()),
-        ("--size", plan.size.to_string()),
-        ("--duration", millis(plan.window)),
-        ("--warmup", millis(plan.warmup)),
-    ];
-    flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+/// The flags of `sward load` for so many connections.
+fn flags(plan: &Plan, connections: &str) -> Vec<String> {
+    load_flags(plan, &[("--connections", connections)])
 }
 
 pub(super) fn chapter(outcome: &Outcome) -> Chapter {
@@ -87,10 +84,7 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
 }
 
 fn figures(outcome: &Outcome) -> Vec<Figure> {
-    let command = format!(
-        "sward load HOST:PORT {}",
-        flags(&outcome.plan, 0).join(" ").replace("--connections 0", "--connections N")
-    );
+    let command = format!("sward load HOST:PORT {}", flags(&outcome.plan, "N").join(" "));
     let figure = |name, title, metric, unit, about: &str| Figure {
         name,
         title,

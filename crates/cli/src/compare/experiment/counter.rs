@@ -9,7 +9,7 @@ use super::{Chapter, Figure, Outcome, cell_text, mark, times};
 use crate::compare::bench::Bench;
 use crate::compare::child::{self, OURSELVES};
 use crate::compare::plan::Experiment;
-use crate::compare::plot::{Chart, Kind, Mark, Row, Rows};
+use crate::compare::plot::{Chart, Kind, Row, Rows};
 use crate::compare::quantity::{digits, short};
 use crate::compare::server::{Bystanders, Finding};
 use crate::compare::step::{self, Way};
@@ -112,7 +112,7 @@ pub(super) fn chapter(outcome: &Outcome) -> Chapter {
     let rows = WAYS.into_iter().enumerate().filter_map(|(look, (name, ..))| {
         let speedup = speedup(outcome, name)?;
         let text = format!("{}×", digits(speedup.median));
-        Some(Row { name: name.to_owned(), look, marks: vec![Mark { ..mark(speedup) }], text })
+        Some(Row { name: name.to_owned(), look, marks: vec![mark(speedup)], text })
     });
     let cells = WAYS.into_iter().filter_map(|(name, ..)| {
         let seconds = outcome.statistic(COUNTER, name, jobs, Metric::Seconds)?;

@@ -1,6 +1,6 @@
 //! What watching silent connections costs those that send.
 
-use super::{Chapter, Figure, Outcome, times};
+use super::{Chapter, Figure, Outcome, load_flags, times};
 use crate::compare::bench::Bench;
 use crate::compare::plan::{ACTIVE_BESIDE_IDLE, Experiment, Plan};
 use crate::compare::quantity::{count, digits, micros, short};
@@ -26,16 +26,9 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The flags of `sward load` for so many silent connections.
 fn flags(plan: &Plan, idle: &str) -> Vec<String> {
-    let millis = |duration: sward::time::Duration| format!("{}ms", duration.as_millis());
-    let flags = [
-        ("--connections", ACTIVE_BESIDE_IDLE.to_string()),
-        ("--idle", idle.to_owned()),
-        ("--size", plan.size.to_string()),
-        ("--duration", millis(plan.window)),
-        ("--warmup", millis(plan.warmup)),
-    ];
-    flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    load_flags(plan, &[("--connections", &ACTIVE_BESIDE_IDLE.to_string()), ("--idle", idle)])
 }
 
 pub(super) fn chapter(outcome: &Outcome) -> Chapter {

@@ -39,6 +39,7 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
             World::Green => ("green", bench.plan.tasks.green),
             World::Os => ("os", bench.plan.tasks.os),
         };
+        let mut limit = None;
         bench.step(TASKS, name, size.into(), round, |bench| {
             let size = size.to_string();
             let command =
@@ -53,8 +54,15 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
                 (Metric::SwitchNs, report.switch_ns),
                 (Metric::MemoryBytesPerTask, report.memory_bytes),
             ]);
+            limit = report.limit;
             Ok(Finding { values, others_percent: bystanders.percent(), failure: None })
         })?;
+        if let Some(limit) = limit {
+            bench.note(format!(
+                "Not all of the {} {name} that were asked for fit: {limit}.",
+                count(size.into())
+            ));
+        }
     }
     Ok(())
 }

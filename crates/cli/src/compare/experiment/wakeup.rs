@@ -1,6 +1,6 @@
 //! How long a sleeping server takes to answer.
 
-use super::{Chapter, Figure, Outcome, cell_text, mark, times};
+use super::{Chapter, Figure, Outcome, cell_text, load_flags, mark, times};
 use crate::compare::bench::Bench;
 use crate::compare::plan::{Experiment, Plan};
 use crate::compare::plot::{Chart, Kind, Row, Rows};
@@ -28,15 +28,7 @@ pub(super) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
 }
 
 fn flags(plan: &Plan) -> Vec<String> {
-    let millis = |duration: sward::time::Duration| format!("{}ms", duration.as_millis());
-    let flags = [
-        ("--connections", "1".to_owned()),
-        ("--rate", RATE.to_string()),
-        ("--size", plan.size.to_string()),
-        ("--duration", millis(plan.window)),
-        ("--warmup", millis(plan.warmup)),
-    ];
-    flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    load_flags(plan, &[("--connections", "1"), ("--rate", &RATE.to_string())])
 }
 
 pub(super) fn chapter(outcome: &Outcome) -> Chapter {
