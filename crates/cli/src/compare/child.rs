@@ -136,8 +136,10 @@ pub(super) fn output(
     let complaints = Arc::clone(&child.complaints);
     let (output, status) = child.finish(patience)?;
     if !status.success() && output.is_empty() {
-        let said = complaints.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned();
-        bail!("{}", if said.is_empty() { status.to_string() } else { said });
+        let complaints = complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        // A program that fails for one reason a thousand times says so a thousand times. A panic takes two lines.
+        let said: Vec<_> = complaints.trim().lines().take(2).collect();
+        bail!("{}", if said.is_empty() { status.to_string() } else { said.join(" ") });
     }
     Ok(output)
 }
