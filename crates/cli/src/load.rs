@@ -21,7 +21,7 @@
 //! | `report.rs` | the result, for people and as JSON |
 //!
 //! **Closed loop** (no `--rate`): a connection sends `--pipeline` messages, waits for all replies, sends again. A message's latency
-//! counts from the moment its batch is sent. A server that stalls is sent less, so the closed loop measures throughput.
+//! counts from when the replies before it had been read, which is when its batch is sent. A server that stalls is sent less, so the closed loop measures throughput.
 //!
 //! **Open loop** (`--rate`): each connection has a timetable, and a message's latency counts from the moment at which it was *due*,
 //! whether or not it could be sent then. So a stall of the server counts for all messages that fell into it, as it does for

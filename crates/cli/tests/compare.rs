@@ -81,9 +81,11 @@ fn a_run_leaves_a_page_with_every_picture_and_verdict_and_its_figures() {
             assert_eq!(markup::complaint(&family.read(&format!("{figure}.svg"))), None);
         }
     }
-    for word in
-        [report["machine"]["kernel"].as_str().unwrap(), "sward load HOST:PORT", "sward compare --quick"]
-    {
+    for word in [
+        report["machine"]["kernel"].as_str().unwrap(),
+        "sward load HOST:PORT",
+        "sward compare <span>--quick</span>",
+    ] {
         assert!(page.contains(word), "{word}");
     }
 

@@ -58,16 +58,16 @@ fn introduction(page: &mut String, outcome: &Outcome, command: &str) {
         plan.window.as_millis()
     );
     let facts = [
-        ("When", machine.date.clone()),
-        ("Command", command.to_owned()),
-        ("Kernel", machine.kernel.clone()),
-        ("CPU", format!("{}, {} of its cores usable", machine.processor, machine.cores.len())),
-        ("Program", machine.program.clone()),
+        ("When", escape(&machine.date)),
+        ("Command", code(command)),
+        ("Kernel", escape(&machine.kernel)),
+        ("CPU", format!("{}, {} of its cores usable", escape(&machine.processor), machine.cores.len())),
+        ("Program", escape(&machine.program)),
         ("Rounds", rounds),
         ("Took", format!("{:.0} s", outcome.took.as_secs_f64())),
     ];
     for (name, value) in facts {
-        add(page, format_args!("<dt>{name}</dt><dd>{}</dd>", escape(&value)));
+        add(page, format_args!("<dt>{name}</dt><dd>{value}</dd>"));
     }
     add(page, "</dl>");
     if !outcome.notes.is_empty() {
