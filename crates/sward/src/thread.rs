@@ -58,6 +58,12 @@ pub fn sleep(duration: Duration) {
     wait::sleep(duration);
 }
 
+/// As [`sleep`], in milliseconds: [`std::thread::sleep_ms`]. A cancellation point.
+#[deprecated(note = "replaced by `sleep`, as in std")]
+pub fn sleep_ms(milliseconds: u32) {
+    sleep(Duration::from_millis(milliseconds.into()));
+}
+
 /// Blocks the calling thread until at least `deadline`. A cancellation point.
 pub fn sleep_until(deadline: Instant) {
     sleep(deadline.saturating_duration_since(Instant::now()));
@@ -79,6 +85,12 @@ pub fn park() {
 /// Blocks until the calling thread's token is there or `duration` is over: [`std::thread::park_timeout`]. A cancellation point.
 pub fn park_timeout(duration: Duration) {
     wait::user_park(Instant::now().checked_add(duration));
+}
+
+/// As [`park_timeout`], in milliseconds: [`std::thread::park_timeout_ms`]. A cancellation point.
+#[deprecated(note = "replaced by `park_timeout`, as in std")]
+pub fn park_timeout_ms(milliseconds: u32) {
+    park_timeout(Duration::from_millis(milliseconds.into()));
 }
 
 /// A handle to the calling thread: [`std::thread::current`].

@@ -9,6 +9,8 @@ mod channels;
 mod locks;
 #[path = "sync/mpsc.rs"]
 mod mpsc;
+#[path = "sync/names.rs"]
+mod names;
 #[path = "sync/places.rs"]
 mod places;
 #[path = "sync/queues.rs"]

@@ -24,7 +24,7 @@ impl Barrier {
     }
 
     /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used
-    /// again. A cancellation point.
+    /// again. A cancellation point for all but the leader.
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let mut waiting = self.waiting.lock();

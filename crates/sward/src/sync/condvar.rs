@@ -5,7 +5,7 @@
 //! notified and holding the mutex again passes it on.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::LockResult;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ pub struct Condvar {
     /// How many wait, so that notifying nobody is one load.
     waiting: AtomicU32,
 }
+
+impl UnwindSafe for Condvar {}
+impl RefUnwindSafe for Condvar {}
 
 impl Condvar {
     /// A condition variable that nobody waits for.
@@ -68,6 +71,26 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let (guard, waited) = self.wait_until(guard, Instant::now().checked_add(duration));
         with_result(guard, WaitTimeoutResult(waited == Waited::TimedOut))
+    }
+
+    /// As [`wait_timeout`](Condvar::wait_timeout), in milliseconds; false: the time was over. A cancellation point.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`].
+    #[deprecated(note = "replaced by `wait_timeout`, as in std")]
+    #[track_caller]
+    pub fn wait_timeout_ms<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        milliseconds: u32,
+    ) -> LockResult<(MutexGuard<'a, T>, bool)> {
+        match self.wait_timeout(guard, Duration::from_millis(milliseconds.into())) {
+            Ok((guard, result)) => Ok((guard, !result.timed_out())),
+            Err(poisoned) => {
+                let (guard, result) = poisoned.into_inner();
+                Err(super::PoisonError::new((guard, !result.timed_out())))
+            }
+        }
     }
 
     /// As [`wait_while`](Condvar::wait_while), for at most `duration`. A cancellation point.

@@ -55,13 +55,14 @@ impl Event {
         self.is_set.store(false, Ordering::Release);
     }
 
-    /// Waits until the flag is up. A cancellation point.
+    /// Waits until the flag is up. A cancellation point if it has to wait.
     #[track_caller]
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
-    /// Waits until the flag is up, for at most `duration`; says whether it was. A cancellation point.
+    /// Waits until the flag is up, for at most `duration`; says whether it was. A cancellation point if it has
+    /// to wait.
     #[track_caller]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
         self.wait_until(Instant::now().checked_add(duration))

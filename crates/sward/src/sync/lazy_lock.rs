@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::OnceLock;
@@ -49,6 +49,27 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
             None => panic!("LazyLock instance has previously been poisoned"),
         })
     }
+
+    /// The value, to change, made now if need be.
+    ///
+    /// # Panics
+    /// As [`force`](LazyLock::force).
+    pub fn force_mut(this: &mut LazyLock<T, F>) -> &mut T {
+        LazyLock::force(this);
+        this.value.get_mut().expect("it has just been made")
+    }
+}
+
+impl<T, F> LazyLock<T, F> {
+    /// The value, if it has been made. Never waits.
+    pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
+        this.value.get()
+    }
+
+    /// The value, to change, if it has been made.
+    pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
+        this.value.get_mut()
+    }
 }
 
 impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
@@ -57,6 +78,12 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     #[inline]
     fn deref(&self) -> &T {
         LazyLock::force(self)
+    }
+}
+
+impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
+    fn deref_mut(&mut self) -> &mut T {
+        LazyLock::force_mut(self)
     }
 }
 
@@ -69,7 +96,7 @@ impl<T: Default> Default for LazyLock<T> {
 impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_tuple("LazyLock");
-        match self.value.get() {
+        match LazyLock::get(self) {
             Some(value) => debug.field(value),
             None => debug.field(&format_args!("<uninit>")),
         };

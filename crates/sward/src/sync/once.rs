@@ -35,6 +35,11 @@ pub struct Once {
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
+/// A [`Once`] that has not run.
+#[allow(clippy::declare_interior_mutable_const, reason = "std's is one, too: it is there to make statics of")]
+#[deprecated(note = "replaced by `Once::new`, as in std")]
+pub const ONCE_INIT: Once = Once::new();
+
 /// What [`Once::call_once_force`] tells its closure: [`std::sync::OnceState`].
 #[derive(Debug)]
 pub struct OnceState {
@@ -94,7 +99,7 @@ impl Once {
         self.state.load(Acquire) == COMPLETE
     }
 
-    /// Waits until an initialization is complete. A cancellation point.
+    /// Waits until an initialization is complete. A cancellation point if it has to wait.
     ///
     /// # Panics
     /// If an initialization has panicked.
@@ -105,7 +110,8 @@ impl Once {
         });
     }
 
-    /// Waits until an initialization is complete, ignoring those that panicked. A cancellation point.
+    /// Waits until an initialization is complete, ignoring those that panicked. A cancellation point if it has
+    /// to wait.
     #[track_caller]
     pub fn wait_force(&self) {
         self.wait_for(|_| ());

@@ -47,7 +47,7 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, as soon as it has been written. A cancellation point.
+    /// The value, as soon as it has been written. A cancellation point if it has to wait.
     pub fn wait(&self) -> &T {
         self.once.wait_force();
         self.get().expect("the initialization is complete")

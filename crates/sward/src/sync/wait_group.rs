@@ -34,14 +34,14 @@ impl WaitGroup {
         WaitGroup(Arc::new(Group { members: AtomicUsize::new(1), is_empty: Event::new() }))
     }
 
-    /// Leaves the group and waits until all others have. A cancellation point.
+    /// Leaves the group and waits until all others have. A cancellation point if it has to wait.
     #[track_caller]
     pub fn wait(self) {
         self.leave().is_empty.wait();
     }
 
     /// As [`wait`](WaitGroup::wait), for at most `duration`; says whether all have left. A cancellation
-    /// point.
+    /// point if it has to wait.
     #[track_caller]
     pub fn wait_timeout(self, duration: Duration) -> bool {
         self.leave().is_empty.wait_timeout(duration)

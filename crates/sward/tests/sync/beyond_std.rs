@@ -226,3 +226,31 @@ fn a_pool_takes_back_nothing_from_one_who_unwinds_and_no_place_is_lost() {
         assert!(matches!(broken.try_get(), Err(PoolError::Factory(_))));
     });
 }
+
+#[test]
+fn groups_and_pools_serve_threads_of_both_kinds() {
+    places::everywhere(|| {
+        let pool = Arc::new(Pool::new(2, || io::Result::Ok(Cell::new(0))));
+        let group = WaitGroup::new();
+        let threads = places::spawn_mixed(10, {
+            // Each takes one of the members with it.
+            let members = std::sync::Mutex::new((0..10).map(|_| group.clone()).collect::<Vec<_>>());
+            let pool = Arc::clone(&pool);
+            move |_| {
+                let member = members.lock().unwrap().pop();
+                for _ in 0..20 {
+                    let item = pool.get().unwrap();
+                    let seen = item.get();
+                    thread::yield_now();
+                    item.set(seen + 1);
+                }
+                drop(member);
+            }
+        });
+        group.wait();
+        let (first, second) = (pool.get().unwrap(), pool.get().unwrap());
+        assert_eq!(first.get() + second.get(), 200);
+        drop((first, second));
+        threads.join();
+    });
+}

@@ -4,10 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use sward::queue::{Fifo, Lifo, Priority};
 use sward::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sward::sync::{
-    Arc, Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, PoisonError, RwLock, RwLockWriteGuard,
-    TryLockError,
+    Arc, Barrier, Condvar, Event, LazyLock, Mutex, Once, OnceLock, PoisonError, ReentrantMutex, RwLock,
+    RwLockWriteGuard, Semaphore, TryLockError,
 };
 use sward::thread;
 
@@ -36,6 +37,13 @@ fn constructors_are_const() {
     static CELL: OnceLock<u32> = OnceLock::new();
     static LAZY: LazyLock<u32> = LazyLock::new(|| 3);
     static BARRIER: Barrier = Barrier::new(1);
+    static EVENT: Event = Event::new();
+    static SEMAPHORE: Semaphore = Semaphore::bounded(1);
+    static REENTRANT: ReentrantMutex<u32> = ReentrantMutex::new(5);
+    static QUEUES: (Fifo<u32>, Lifo<u32>, Priority<u32>) = (Fifo::new(1), Lifo::new(1), Priority::new(1));
+    EVENT.set();
+    assert!(SEMAPHORE.try_acquire(1).is_some() && *REENTRANT.lock() == 5);
+    assert!(QUEUES.0.is_empty() && QUEUES.1.is_empty() && QUEUES.2.is_empty());
     CONDVAR.notify_one();
     ONCE.call_once(|| ());
     assert!(BARRIER.wait().is_leader());
@@ -143,7 +151,7 @@ fn a_guard_taken_while_unwinding_does_not_poison() {
 fn a_cancel_does_not_poison() {
     places::everywhere(|| {
         let lock = Arc::new((Mutex::new(0), RwLock::new(0)));
-        let held = Arc::new(sward::sync::Event::new());
+        let held = Arc::new(Event::new());
         let thread = thread::spawn({
             let (lock, held) = (Arc::clone(&lock), Arc::clone(&held));
             move || {
@@ -164,7 +172,7 @@ fn a_cancel_does_not_poison() {
 fn a_panic_poisons_though_a_cancel_was_swallowed_before() {
     places::everywhere(|| {
         let locks = Arc::new((Mutex::new(0), Mutex::new(0), Mutex::new(0)));
-        let started = Arc::new(sward::sync::Event::new());
+        let started = Arc::new(Event::new());
         let thread = thread::spawn({
             let (locks, started) = (Arc::clone(&locks), Arc::clone(&started));
             move || {
@@ -518,7 +526,7 @@ fn a_panic_poisons_once_and_force_mends_it() {
 fn a_cancelled_initialization_is_done_by_the_next() {
     places::everywhere(|| {
         let cell = Arc::new(OnceLock::new());
-        let running = Arc::new(sward::sync::Event::new());
+        let running = Arc::new(Event::new());
         let first = thread::spawn({
             let (cell, running) = (Arc::clone(&cell), Arc::clone(&running));
             move || {
@@ -560,4 +568,20 @@ fn lazy_lock_panics_for_good_when_its_closure_has() {
     assert!(catch_unwind(AssertUnwindSafe(|| *lazy)).is_err());
     let again = catch_unwind(AssertUnwindSafe(|| *lazy)).unwrap_err();
     assert!(again.downcast_ref::<&str>().unwrap().contains("poisoned"));
+}
+
+#[test]
+fn a_lazy_value_is_made_once() {
+    places::everywhere(|| {
+        let made = Arc::new(AtomicUsize::new(0));
+        let lazy = Arc::new(LazyLock::new({
+            let made = Arc::clone(&made);
+            move || {
+                thread::yield_now();
+                made.fetch_add(1, Ordering::Relaxed)
+            }
+        }));
+        places::spawn_mixed(10, move |_| assert_eq!(**lazy, 0)).join();
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+    });
 }

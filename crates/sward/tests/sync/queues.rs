@@ -132,3 +132,30 @@ fn who_waits_to_put_is_not_overtaken() {
         assert_eq!(putter.join().unwrap(), Ok(()));
     });
 }
+
+#[test]
+fn every_order_hands_over_each_item_once() {
+    places::everywhere(|| {
+        let (lifo, priority) = (Arc::new(Lifo::new(2)), Arc::new(Priority::new(2)));
+        let sum = Arc::new(AtomicUsize::new(0));
+        let threads = places::spawn_mixed(8, {
+            let sum = Arc::clone(&sum);
+            move |index| {
+                for item in 1..=50 {
+                    if index < 4 {
+                        lifo.put(item).unwrap();
+                        priority.put(item).unwrap();
+                    } else {
+                        sum.fetch_add(lifo.get().unwrap() + priority.get().unwrap(), Ordering::Relaxed);
+                        lifo.task_done();
+                        priority.task_done();
+                    }
+                }
+                lifo.join();
+                priority.join();
+            }
+        });
+        threads.join();
+        assert_eq!(sum.load(Ordering::Relaxed), 2 * 4 * 1275);
+    });
+}
