@@ -1,4 +1,4 @@
-//! The lists of waiters, and the locks and channels over them, in random interleavings; with cancels and deadlines
+//! The lists of waiters, and the locks, channels and queues over them, in random interleavings; with cancels and deadlines
 //! that come at any moment. A lost wake-up shows as a deadlock, which shuttle reports with the schedule that led to it.
 
 #![allow(dead_code, reason = "the files are included as they are")]
@@ -9,6 +9,8 @@ mod channel;
 mod diagnosis;
 #[path = "shuttle/primitive.rs"]
 mod primitive;
+#[path = "shuttle/queue.rs"]
+mod queue;
 #[path = "shuttle/runtime.rs"]
 mod runtime;
 #[path = "shuttle/sync.rs"]
@@ -20,8 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use queue::{Fifo, Lifo, Priority};
 use sync::semaphore::Semaphore;
-use sync::{Condvar, Mutex, RwLock};
+use sync::{Barrier, Condvar, Event, Mutex, Once, RwLock};
 use thread::{Kind, spawn};
 
 const INTERLEAVINGS: usize = 10_000;
@@ -146,6 +149,123 @@ fn deadlines() {
         });
         collector.join();
         assert_eq!(sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed));
+    });
+}
+
+/// Three threads put, two get, and one waits until the work is done; in each order, with room for one item and for any number. One of
+/// each side is cancelled at some moment. Then the queue is closed, which those who get learn.
+macro_rules! queue {
+    ($name:ident, $queue:ident) => {
+        #[test]
+        fn $name() {
+            for maxsize in [0, 1] {
+                check(move || {
+                    let queue = Arc::new($queue::new(maxsize));
+                    let sum = Arc::new(AtomicUsize::new(0));
+                    let getters = [Kind::Green, Kind::Os].map(|kind| {
+                        let (queue, sum) = (Arc::clone(&queue), Arc::clone(&sum));
+                        spawn(kind, move || {
+                            while let Ok(item) = queue.get() {
+                                sum.fetch_add(item, Ordering::Relaxed);
+                                queue.task_done();
+                            }
+                        })
+                    });
+                    getters[0].cancel();
+                    let shared = Arc::clone(&queue);
+                    three(move |index| [1, 10].iter().for_each(|item| shared.put(item << index).unwrap()));
+                    queue.join();
+                    assert_eq!(sum.load(Ordering::Relaxed), 7 * 11);
+                    queue.close();
+                    getters.into_iter().for_each(thread::Thread::join);
+                    assert!(queue.put(1).is_err() && queue.is_empty());
+                });
+            }
+        }
+    };
+}
+
+queue!(fifo_queue, Fifo);
+queue!(lifo_queue, Lifo);
+queue!(priority_queue, Priority);
+
+/// A queue is closed while threads wait at both ends: each item is got, or taken out by who closes, or given back.
+#[test]
+fn a_queue_that_is_closed() {
+    check(|| {
+        let queue = Arc::new(Fifo::new(1));
+        let (got, given_back) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (shared, count, back) = (Arc::clone(&queue), Arc::clone(&got), Arc::clone(&given_back));
+        let threads = start(move |index| {
+            if index == 2 {
+                if shared.get().is_ok() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    shared.task_done();
+                }
+                return shared.join();
+            }
+            back.fetch_add(usize::from(shared.put(index).is_err()), Ordering::Relaxed);
+        });
+        let taken_out = queue.close_now().len();
+        threads.into_iter().for_each(thread::Thread::join);
+        assert_eq!(got.load(Ordering::Relaxed) + given_back.load(Ordering::Relaxed) + taken_out, 2);
+    });
+}
+
+#[test]
+fn once() {
+    check(|| {
+        let once = Arc::new(Once::new());
+        let runs = Arc::new(AtomicUsize::new(0));
+        let (shared, count) = (Arc::clone(&once), Arc::clone(&runs));
+        three(move |index| {
+            if index == 1 {
+                shared.wait();
+            } else {
+                shared.call_once(|| {
+                    shuttle::thread::yield_now();
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            assert_eq!(count.load(Ordering::Relaxed), 1);
+        });
+        assert!(once.is_completed());
+    });
+}
+
+#[test]
+fn event() {
+    check(|| {
+        let (event, go) = (Arc::new(Event::new()), Arc::new(Event::new()));
+        let (theirs, gone) = (Arc::clone(&event), Arc::clone(&go));
+        let threads = start(move |_| {
+            theirs.wait();
+            gone.wait();
+        });
+        event.set();
+        // Whoever comes now waits until the next time; whoever waits has been told.
+        event.clear();
+        go.set();
+        event.set();
+        threads.into_iter().for_each(thread::Thread::join);
+    });
+}
+
+#[test]
+fn barrier() {
+    check(|| {
+        let barrier = Arc::new(Barrier::new(3));
+        let (arrived, leaders) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&leaders);
+        let threads = start(move |_| {
+            for round in 1..=2 {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                count.fetch_add(usize::from(barrier.wait().is_leader()), Ordering::Relaxed);
+                assert!(arrived.load(Ordering::Relaxed) >= 3 * round);
+            }
+        });
+        threads.into_iter().for_each(thread::Thread::join);
+        assert_eq!(leaders.load(Ordering::Relaxed), 2);
     });
 }
 

@@ -1,11 +1,17 @@
 //! The library's files.
 
+#[path = "../../../crates/sward/src/sync/barrier.rs"]
+mod barrier;
 #[path = "../../../crates/sward/src/sync/condvar.rs"]
 mod condvar;
+#[path = "../../../crates/sward/src/sync/event.rs"]
+mod event;
 #[path = "../../../crates/sward/src/sync/lot.rs"]
 mod lot;
 #[path = "../../../crates/sward/src/sync/mutex.rs"]
 mod mutex;
+#[path = "../../../crates/sward/src/sync/once.rs"]
+mod once;
 #[path = "../../../crates/sward/src/sync/poison.rs"]
 mod poison;
 #[path = "../../../crates/sward/src/sync/raw_mutex.rs"]
@@ -21,7 +27,10 @@ pub(crate) mod short_lock;
 #[path = "../../../crates/sward/src/sync/wait_list.rs"]
 pub(crate) mod wait_list;
 
+pub(crate) use barrier::Barrier;
 pub(crate) use condvar::Condvar;
+pub(crate) use event::Event;
 pub(crate) use mutex::{Mutex, MutexGuard};
+pub(crate) use once::Once;
 pub(crate) use rwlock::RwLock;
 pub(crate) use std::sync::PoisonError;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::short_lock::ShortLock;
 use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use crate::primitive::{AtomicBool, Ordering};
 use crate::runtime::reason::{What, because};
 
 /// A flag that is up or down, and that threads can wait for.

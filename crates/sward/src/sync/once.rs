@@ -12,10 +12,10 @@
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lot::{self, Place};
+use crate::primitive::AtomicU32;
 use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 

@@ -1,0 +1,376 @@
+//! The queue itself, in any of its orders.
+//!
+//! Protocol: one lock around the items and the two lines of waiters. An item is handed directly to the first
+//! who waits for one, and room directly to the first who waits for room (whose item then moves in), so nobody
+//! is overtaken.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use super::error::{Closed, GetError, PutError};
+use super::order::Order;
+use crate::runtime::reason::{What, because};
+use crate::runtime::wait;
+use crate::sync::short_lock::ShortLock;
+use crate::sync::wait_list::{End, WaitList, Wakes, sleep, sleep_until_chosen};
+
+/// A queue from which comes first what was put first.
+pub type Fifo<T> = Queue<T, VecDeque<T>>;
+
+/// A queue from which comes first what was put last.
+pub type Lifo<T> = Queue<T, Vec<T>>;
+
+/// A queue from which the least comes first. Of equals, any. Comparing items must not block: it is done under
+/// the queue's lock.
+///
+/// ```
+/// let queue = sward::queue::Priority::new(0);
+/// for item in [(2, "second"), (1, "first"), (3, "third")] {
+///     queue.put(item).unwrap();
+/// }
+/// assert_eq!(queue.get(), Ok((1, "first")));
+/// ```
+pub type Priority<T> = Queue<T, BinaryHeap<Reverse<T>>>;
+
+/// A queue; see [`Fifo`], [`Lifo`] and [`Priority`] for its three orders.
+pub struct Queue<T, O> {
+    state: ShortLock<State<T, O>>,
+    /// How many items it holds at most.
+    limit: usize,
+}
+
+struct State<T, O> {
+    items: O,
+    /// Items that were put, and for which `task_done` has not been called.
+    unfinished: usize,
+    closed: bool,
+    /// Each with the item that it was given; without one, when chosen: the queue was closed.
+    getting: WaitList<Option<T>>,
+    /// Each with its item; without, when chosen: it was taken.
+    putting: WaitList<Option<T>>,
+    joining: WaitList<()>,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+enum Patience {
+    None,
+    Until(Option<Instant>),
+}
+
+impl Patience {
+    fn of(timeout: Duration) -> Patience {
+        Patience::Until(Instant::now().checked_add(timeout))
+    }
+}
+
+impl<T, O: Order<T>> State<T, O> {
+    /// Takes the item in, if that needs no waiting.
+    fn put(&mut self, item: T, limit: usize, wakes: &mut Wakes) -> Result<(), T> {
+        if let Some(key) = self.getting.first() {
+            // Who waits has seen the queue empty, so this item is the next in any order.
+            *self.getting.wish(key) = Some(item);
+            self.getting.choose(key, wakes);
+        } else if self.items.len() < limit {
+            self.items.push(item);
+        } else {
+            return Err(item);
+        }
+        self.unfinished += 1;
+        Ok(())
+    }
+
+    /// Takes an item out, if that needs no waiting.
+    fn get(&mut self, wakes: &mut Wakes) -> Option<T> {
+        let item = self.items.pop()?;
+        if let Some(key) = self.putting.first() {
+            let next = self.putting.wish(key).take().expect("who waits to put has its item");
+            self.items.push(next);
+            self.unfinished += 1;
+            self.putting.choose(key, wakes);
+        }
+        Some(item)
+    }
+
+    /// So many items are done.
+    fn finish(&mut self, count: usize, wakes: &mut Wakes) {
+        self.unfinished -= count;
+        if self.unfinished == 0 {
+            self.joining.choose_all(wakes);
+        }
+    }
+
+    fn close(&mut self, wakes: &mut Wakes) {
+        self.closed = true;
+        self.putting.choose_all(wakes);
+        self.getting.choose_all(wakes);
+    }
+}
+
+impl<T> Fifo<T> {
+    /// An empty queue that holds at most `maxsize` items; 0: any number.
+    pub const fn new(maxsize: usize) -> Fifo<T> {
+        Queue::with(VecDeque::new(), maxsize)
+    }
+}
+
+impl<T> Lifo<T> {
+    /// An empty queue that holds at most `maxsize` items; 0: any number.
+    pub const fn new(maxsize: usize) -> Lifo<T> {
+        Queue::with(Vec::new(), maxsize)
+    }
+}
+
+impl<T: Ord> Priority<T> {
+    /// An empty queue that holds at most `maxsize` items; 0: any number.
+    pub const fn new(maxsize: usize) -> Priority<T> {
+        Queue::with(BinaryHeap::new(), maxsize)
+    }
+}
+
+impl<T, O> Queue<T, O> {
+    const fn with(items: O, maxsize: usize) -> Queue<T, O> {
+        let state = State {
+            items,
+            unfinished: 0,
+            closed: false,
+            getting: WaitList::new(),
+            putting: WaitList::new(),
+            joining: WaitList::new(),
+        };
+        Queue { state: ShortLock::new(state), limit: if maxsize == 0 { usize::MAX } else { maxsize } }
+    }
+
+    /// How many items it holds at most; 0: any number.
+    pub fn maxsize(&self) -> usize {
+        if self.limit == usize::MAX { 0 } else { self.limit }
+    }
+}
+
+#[allow(private_bounds, reason = "the three orders are all there are")]
+impl<T, O: Order<T>> Queue<T, O> {
+    /// Puts an item; waits until there is room. A cancellation point if it has to wait: then the item is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The item, if the queue is closed, or is closed while one waits.
+    #[track_caller]
+    pub fn put(&self, item: T) -> Result<(), Closed<T>> {
+        self.put_with(item, Patience::Until(None)).map_err(|error| Closed(error.into_inner()))
+    }
+
+    /// As [`put`](Queue::put), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// The item, if the queue is full or closed.
+    #[track_caller]
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_with(item, Patience::of(timeout))
+    }
+
+    /// Puts an item if there is room. Never waits.
+    ///
+    /// # Errors
+    /// The item, if the queue is full or closed.
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_with(item, Patience::None)
+    }
+
+    #[track_caller]
+    fn put_with(&self, mut item: T, patience: Patience) -> Result<(), PutError<T>> {
+        wait::count_operation();
+        loop {
+            let mut wakes = Wakes::none();
+            let mut state = self.state.lock();
+            if state.closed {
+                drop(state);
+                return Err(PutError::Closed(item));
+            }
+            let put = state.put(item, self.limit, &mut wakes);
+            let (key, deadline) = match (put, patience) {
+                (Ok(()), _) => {
+                    drop(state);
+                    wakes.unpark();
+                    return Ok(());
+                }
+                (Err(item), Patience::None) => {
+                    drop(state);
+                    return Err(PutError::Full(item));
+                }
+                (Err(item), Patience::Until(deadline)) => (state.putting.push_back(Some(item)), deadline),
+            };
+            drop(state);
+            let what = What::Object("room in the queue", (&raw const *self).addr());
+            let (mut state, end) = because(what, Location::caller(), || {
+                sleep(&self.state, |state| &mut state.putting, key, deadline, |_| true)
+            });
+            let left = state.putting.remove(key);
+            drop(state);
+            let Some(unput) = left else { return Ok(()) };
+            match end {
+                End::Chosen => return Err(PutError::Closed(unput)),
+                End::TimedOut => return Err(PutError::Full(unput)),
+                End::Cancelled => wait::cancel_again(),
+            }
+            item = unput;
+        }
+    }
+
+    /// Takes the next item; waits until there is one. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the queue is closed and empty.
+    #[track_caller]
+    pub fn get(&self) -> Result<T, Closed> {
+        self.get_with(Patience::Until(None)).map_err(|_| Closed(()))
+    }
+
+    /// As [`get`](Queue::get), but waits for at most `timeout`. A cancellation point if it has to wait.
+    ///
+    /// # Errors
+    /// If the queue is empty; and whether it is closed.
+    #[track_caller]
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_with(Patience::of(timeout))
+    }
+
+    /// Takes the next item if there is one. Never waits.
+    ///
+    /// # Errors
+    /// If the queue is empty; and whether it is closed.
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_with(Patience::None)
+    }
+
+    #[track_caller]
+    fn get_with(&self, patience: Patience) -> Result<T, GetError> {
+        wait::count_operation();
+        loop {
+            let mut wakes = Wakes::none();
+            let mut state = self.state.lock();
+            if let Some(item) = state.get(&mut wakes) {
+                drop(state);
+                wakes.unpark();
+                return Ok(item);
+            }
+            if state.closed {
+                return Err(GetError::Closed);
+            }
+            let Patience::Until(deadline) = patience else { return Err(GetError::Empty) };
+            let key = state.getting.push_back(None);
+            drop(state);
+            let what = What::Object("an item of the queue", (&raw const *self).addr());
+            let (mut state, end) = because(what, Location::caller(), || {
+                sleep(&self.state, |state| &mut state.getting, key, deadline, |_| true)
+            });
+            let given = state.getting.remove(key);
+            drop(state);
+            match (given, end) {
+                (Some(item), _) => return Ok(item),
+                (None, End::Chosen) => return Err(GetError::Closed),
+                (None, End::TimedOut) => return Err(GetError::Empty),
+                (None, End::Cancelled) => wait::cancel_again(),
+            }
+        }
+    }
+
+    /// How many items are in the queue.
+    pub fn len(&self) -> usize {
+        self.state.lock().items.len()
+    }
+
+    /// Whether no item is in the queue.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
+    /// Whether the queue has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Says that the work on one item is done: called once by whoever got it.
+    ///
+    /// # Panics
+    /// If it is called more often than items were put.
+    pub fn task_done(&self) {
+        let mut wakes = Wakes::none();
+        let mut state = self.state.lock();
+        let unfinished = state.unfinished;
+        if unfinished > 0 {
+            state.finish(1, &mut wakes);
+        }
+        drop(state);
+        wakes.unpark();
+        assert!(unfinished > 0, "task_done was called more often than items were put");
+    }
+
+    /// Waits until the work on all items is [done](Queue::task_done). A cancellation point if it has to wait.
+    #[track_caller]
+    pub fn join(&self) {
+        self.join_until(None);
+    }
+
+    /// As [`join`](Queue::join), but for at most `timeout`; says whether all is done. A cancellation point if
+    /// it has to wait.
+    #[track_caller]
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.join_until(Instant::now().checked_add(timeout))
+    }
+
+    #[track_caller]
+    fn join_until(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        if state.unfinished == 0 {
+            return true;
+        }
+        let key = state.joining.push_back(());
+        drop(state);
+        because(What::Object("the work on the queue", (&raw const *self).addr()), Location::caller(), || {
+            sleep_until_chosen(&self.state, |state| &mut state.joining, key, deadline, |_| Wakes::none())
+        })
+    }
+
+    /// Takes no more items. What is in the queue can still be got; who waits for more, or for room, learns
+    /// that it is closed.
+    pub fn close(&self) {
+        let mut wakes = Wakes::none();
+        self.state.lock().close(&mut wakes);
+        wakes.unpark();
+    }
+
+    /// As [`close`](Queue::close), and takes out what is in the queue. It counts as [done](Queue::task_done).
+    pub fn close_now(&self) -> Vec<T> {
+        let mut wakes = Wakes::none();
+        let mut state = self.state.lock();
+        state.close(&mut wakes);
+        let items: Vec<T> = std::iter::from_fn(|| state.items.pop()).collect();
+        if !items.is_empty() {
+            state.finish(items.len(), &mut wakes);
+        }
+        drop(state);
+        wakes.unpark();
+        items
+    }
+}
+
+impl<T, O: Order<T>> fmt::Debug for Queue<T, O> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        formatter
+            .debug_struct("Queue")
+            .field("len", &state.items.len())
+            .field("maxsize", &self.maxsize())
+            .field("unfinished", &state.unfinished)
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

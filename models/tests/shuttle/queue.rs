@@ -1,0 +1,10 @@
+//! The library's files.
+
+#[path = "../../../crates/sward/src/queue/error.rs"]
+mod error;
+#[path = "../../../crates/sward/src/queue/order.rs"]
+mod order;
+#[path = "../../../crates/sward/src/queue/queue.rs"]
+mod queue;
+
+pub(crate) use queue::{Fifo, Lifo, Priority};
