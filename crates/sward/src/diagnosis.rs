@@ -5,6 +5,7 @@
 //!   trace.rs        return addresses, and their names           the traced thread; an OS thread
 //!   dump.rs         the census as text, stacks in groups        any thread
 //!   holds.rs        who holds which lock, taken where           any thread
+//!   outside.rs      OS threads that wait for green ones         any thread
 //!   deadlock.rs     circles of threads that wait for each other
 //!   monitor.rs      the OS thread that watches a runtime        SIGQUIT, and ticks of
 //!   standstill.rs     nothing can ever run again
@@ -23,6 +24,7 @@ mod dump;
 pub(crate) mod holds;
 mod metrics;
 mod monitor;
+pub(crate) mod outside;
 mod settings;
 mod stack_use;
 mod stall;

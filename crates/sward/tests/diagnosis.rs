@@ -175,6 +175,25 @@ on_every_engine! {
         // The runtime's end cancels the others.
     }
 
+    fn what_waits_under_a_deadline_is_in_no_circle() {
+        const LONG: Duration = Duration::from_secs(1000);
+        let joins: [fn(JoinHandle<()>); 2] = [
+            |other| drop(other.join_timeout(LONG)),
+            |other| drop(sward::time::timeout(LONG, || other.join())),
+        ];
+        for join in joins {
+            let (sender, receiver) = sward::channel::unbounded::<JoinHandle<()>>();
+            let (other_sender, other_receiver) = sward::channel::unbounded::<JoinHandle<()>>();
+            let patient = named("patient", move || drop(receiver.recv().unwrap().join()));
+            let hasty = named("hasty", move || join(other_receiver.recv().unwrap()));
+            other_sender.send(patient).unwrap();
+            sender.send(hasty).unwrap();
+            wait_until("patient", "\"hasty\"");
+            wait_until("hasty", "\"patient\"");
+            assert_eq!(sward::deadlocks().len(), 0);
+        }
+    }
+
     fn metrics_add_up() {
         let before = sward::metrics();
         assert_eq!((before.workers, before.live), (sward::worker_count().unwrap(), 1));

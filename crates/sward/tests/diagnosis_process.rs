@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use sward::sync::{Arc, Mutex, ReentrantMutex, mpsc};
+use sward::sync::{Arc, Barrier, Mutex, ReentrantMutex, mpsc};
 use sward::thread::{self, JoinHandle};
 use sward::time::Duration;
 use sward_testing::Watchdog;
@@ -28,6 +28,8 @@ const ROWS: &[Row] = &[
     ("shielded", shielded, expect_shielded),
     ("slow_os_thread", slow_os_thread, |run| run.env("SWARD_DEADLOCK", "total").expect_success()),
     ("lock_circle", lock_circle, expect_lock_circle),
+    ("os_thread_circle", os_thread_circle, expect_os_thread_circle),
+    ("os_thread_standstill", os_thread_standstill, expect_os_thread_standstill),
     ("sigquit", until_input_ends, expect_sigquit),
     ("stall", stall, expect_stall),
     ("stack_use", stack_use, expect_stack_use),
@@ -274,6 +276,82 @@ fn expect_lock_circle(run: Run) {
             &[&waits, "diagnosis_process.rs:", "waits for the Mutex at", &holds, "diagnosis_process.rs:"],
         );
     }
+}
+
+/// A green thread and an OS thread lock two mutexes in opposite order. Gives both, when each holds its first.
+fn green_and_native() -> (JoinHandle<()>, std::thread::JoinHandle<()>) {
+    let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+    let meeting = Arc::new(Barrier::new(3));
+    let (theirs, there) = (Arc::clone(&locks), Arc::clone(&meeting));
+    let native = std::thread::Builder::new().name("native".into()).spawn(move || {
+        let _two = theirs.1.lock().unwrap();
+        there.wait();
+        // Poisoned by the panic of the other one.
+        let _one = theirs.0.lock().unwrap_err();
+    });
+    let here = Arc::clone(&meeting);
+    let green = named("green", move || {
+        let _one = locks.0.lock().unwrap();
+        here.wait();
+        let _two = locks.1.lock().unwrap();
+    });
+    meeting.wait();
+    (green, native.unwrap())
+}
+
+fn os_thread_circle() {
+    on_one_worker(|| {
+        let (green, native) = green_and_native();
+        let busy = named("busy", || {
+            while !thread::cancelled() {
+                thread::yield_now()
+            }
+        });
+        let found = loop {
+            let found = sward::deadlocks();
+            if !found.is_empty() {
+                break found;
+            }
+        };
+        let names: Vec<_> = found[0].threads().iter().map(|thread| thread.name().unwrap()).collect();
+        assert!(names == ["green", "native"] || names == ["native", "green"], "{names:?}");
+        assert!(green.join().is_err(), "the green one is sacrificed");
+        sward::offload(|| native.join()).expect("and the other one goes on");
+        busy.cancel();
+        assert!(sward::deadlocks().is_empty());
+    });
+}
+
+fn expect_os_thread_circle(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "partial").end();
+    assert!(status.success(), "{errors}");
+    assert_says(&errors, &["deadlock: 2 threads wait for each other in a circle"]);
+    let native =
+        ["\"native\", an OS thread", "the Mutex at", "diagnosis_process.rs:", "\"green\" holds, taken at"];
+    assert_says(&errors, &native);
+    assert_says(&errors, &["\"green\", spawned at", "the Mutex at", "\"native\" holds, taken at"]);
+}
+
+/// The same, and nothing else: the OS thread cannot end it either.
+fn os_thread_standstill() {
+    on_one_worker(|| {
+        let (green, _native) = green_and_native();
+        green.join().unwrap();
+    });
+}
+
+fn expect_os_thread_standstill(run: Run) {
+    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+    assert_eq!(status.code(), Some(101), "{errors}");
+    let parts = [
+        "deadlock: all 2 green threads wait",
+        "\"main\"",
+        "\"green\", spawned at",
+        "\"native\" holds, taken at",
+        "\"native\", an OS thread",
+        "\"green\" holds, taken at",
+    ];
+    assert_says(&errors, &parts);
 }
 
 // ---- SIGQUIT --------------------------------------------------------------------------------------------------------

@@ -134,9 +134,13 @@ fn look(
     depth: Depth,
     stacks: &mut HashSet<Arc<[usize]>>,
 ) -> Option<Sighting> {
-    let (snapshot, stamp) = worker.look(thread, |Look { doing, since, stamp }| {
+    let (snapshot, stamp) = worker.look(thread, |Look { doing, since, stamp, has_deadline }| {
         let thread = Thread::new(Arc::clone(thread.task()));
-        (Snapshot { thread, worker: worker.index(), state: State::new(&doing), since }, stamp)
+        let mut state = State::new(&doing);
+        if let State::Waiting(wait) = &mut state {
+            wait.has_deadline |= has_deadline;
+        }
+        (Snapshot { thread, worker: worker.index(), state, since }, stamp)
     })?;
     let stack = (depth == Depth::Stacks).then(|| worker.trace(thread)).filter(|stack| !stack.is_empty());
     let stack = stack.map(|stack| match stacks.get(&*stack) {
@@ -294,6 +298,8 @@ impl Call {
 #[derive(Clone)]
 pub struct Wait {
     pub(super) kind: WaitKind,
+    /// A deadline will end it.
+    pub(super) has_deadline: bool,
     at: Option<&'static Location<'static>>,
 }
 
@@ -311,17 +317,17 @@ pub(super) enum WaitKind {
 
 impl Wait {
     fn unknown() -> Wait {
-        Wait { kind: WaitKind::Unknown, at: None }
+        Wait { kind: WaitKind::Unknown, has_deadline: false, at: None }
     }
 
-    fn new(what: &What<'_>, at: &'static Location<'static>) -> Wait {
+    pub(super) fn new(what: &What<'_>, at: &'static Location<'static>) -> Wait {
         let kind = match *what {
-            What::End(task) => WaitKind::Ends(vec![Arc::clone(task)]),
+            What::End(task) | What::EndOrTime(task) => WaitKind::Ends(vec![Arc::clone(task)]),
             What::Scope(scope) => WaitKind::Ends(scope.unfinished()),
             What::Held(kind, address) => WaitKind::Lock(kind, address),
             What::Object(kind, address) => WaitKind::Object(kind, address),
         };
-        Wait { kind, at: Some(at) }
+        Wait { kind, has_deadline: matches!(what, What::EndOrTime(_)), at: Some(at) }
     }
 
     /// The place in the source that waits, if it is known.

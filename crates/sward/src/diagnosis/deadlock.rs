@@ -2,7 +2,9 @@
 //!
 //! A thread *depends* on those without whom its wait cannot end: the thread that it joins, all unfinished threads of its scope, all
 //! holders of the lock that it wants. (Anybody may send into a channel or notify a condvar, so such a wait depends on nobody.)
-//! A circle of dependencies never ends by itself.
+//! A circle of dependencies never ends by itself. A wait under a deadline does, so it depends on nobody.
+//!
+//! A circle may lead through OS threads, as far as these say what they wait for (`outside.rs`); at least one of its threads is green.
 //!
 //! A census looks at each thread at its own moment. So a circle is believed only if a second census finds that none of its threads
 //! has run since the first: then all these waits were there at once.
@@ -11,8 +13,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::census::{self, Census, Depth, Named, Short, Sighting, WaitKind};
+use super::census::{self, Census, Depth, Named, Short, Sighting, State, Wait, WaitKind};
+use super::outside::{self, Outside};
 use super::{holds, runtimes};
 use crate::runtime::mailbox::{Message, Progress};
 use crate::runtime::offload::offload;
@@ -25,7 +29,7 @@ use crate::thread::Thread;
 /// How many threads a report describes at most.
 const DESCRIBED_MAX: usize = 100;
 
-/// Green threads that wait for each other in a circle. Its text is the report: who waits for what, held by whom, taken where,
+/// Threads that wait for each other in a circle, at least one of them green. Its text is the report: who waits for what, held by whom, taken where,
 /// spawned where.
 #[derive(Clone, Debug)]
 pub struct Deadlock {
@@ -46,11 +50,12 @@ impl fmt::Display for Deadlock {
     }
 }
 
-/// Looks for green threads that wait for each other in a circle, in the calling thread's runtime; on an OS thread, in all of the
+/// Looks for threads that wait for each other in a circle, in the calling thread's runtime; on an OS thread, in all of the
 /// process. Everything else goes on meanwhile.
 ///
 /// Joins and scopes are always known. Who holds a lock is known in debug builds, and if `SWARD_DEADLOCK` is `total`, `partial`
-/// or `abort`. With `SWARD_DEADLOCK=partial` this is done each second, and a thread of each circle panics with the report.
+/// or `abort`; so is what OS threads wait for, as far as it is a lock, a thread or a scope of sward's. What waits under a deadline
+/// is in no circle. With `SWARD_DEADLOCK=partial` this is done each second, and a thread of each circle panics with the report.
 ///
 /// ```
 /// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
@@ -71,51 +76,84 @@ pub fn deadlocks() -> Vec<Deadlock> {
 }
 
 impl Deadlock {
-    fn new(circle: &[Sighting]) -> Deadlock {
-        let threads = circle.iter().map(|sighting| sighting.snapshot.thread().clone()).collect();
+    fn new(circle: &[Link]) -> Deadlock {
+        let threads = circle.iter().map(|link| Thread::new(Arc::clone(link.task()))).collect();
         Deadlock { threads, report: circle_report(circle) }
     }
 }
 
+/// A thread that waits.
+#[derive(Clone)]
+pub(super) enum Link {
+    Green(Sighting),
+    Os(Outside),
+}
+
+impl Link {
+    /// All who wait: green threads, as the census saw them, and OS threads now.
+    fn all(census: &Census) -> Vec<Link> {
+        let green = census.threads.iter().filter(|seen| seen.wait().is_some()).cloned().map(Link::Green);
+        green.chain(outside::waiting().into_iter().map(Link::Os)).collect()
+    }
+
+    fn task(&self) -> &Arc<Task> {
+        match self {
+            Link::Green(seen) => seen.task(),
+            Link::Os(outside) => &outside.task,
+        }
+    }
+
+    fn wait(&self) -> Option<&Wait> {
+        match self {
+            Link::Green(seen) => seen.wait(),
+            Link::Os(outside) => Some(&outside.wait),
+        }
+    }
+
+    /// The thread, and this wait of its.
+    fn identity(&self) -> (NonZeroU64, u64) {
+        let stamp = match self {
+            Link::Green(seen) => seen.stamp,
+            Link::Os(outside) => outside.stamp,
+        };
+        (self.task().id(), stamp)
+    }
+
+    /// Those without whom the wait cannot end.
+    fn dependencies(&self) -> Vec<Arc<Task>> {
+        match self.wait().filter(|wait| !wait.has_deadline).map(|wait| &wait.kind) {
+            Some(WaitKind::Ends(tasks)) => tasks.clone(),
+            Some(WaitKind::Lock(_, address)) => {
+                holds::of(*address).into_iter().map(|hold| hold.holder).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The circles that are really there. Blocks the calling OS thread.
-pub(super) fn confirmed(shared: &Arc<Shared>) -> Vec<Vec<Sighting>> {
-    let census = census::take(shared, Depth::States);
-    let suspects = circles(&census);
-    if suspects.is_empty() {
-        return Vec::new();
+pub(super) fn confirmed(shared: &Arc<Shared>) -> Vec<Vec<Link>> {
+    let mut circles = circles(&census::take(shared, Depth::States));
+    if !circles.is_empty() {
+        let later = Link::all(&census::take(shared, Depth::States));
+        let waiting: HashSet<_> = later.iter().map(Link::identity).collect();
+        circles.retain(|circle| circle.iter().all(|link| waiting.contains(&link.identity())));
     }
-    let later = census::take(shared, Depth::States);
-    let waiting: HashSet<_> =
-        later.threads.iter().filter(|seen| seen.wait().is_some()).map(identity).collect();
-    let stood_still = |circle: &Vec<&Sighting>| circle.iter().all(|seen| waiting.contains(&identity(seen)));
-    let circles = suspects.into_iter().filter(stood_still);
-    circles.map(|circle| circle.into_iter().cloned().collect()).collect()
+    circles
 }
 
-fn identity(sighting: &Sighting) -> (NonZeroU64, u64) {
-    (sighting.task().id(), sighting.stamp)
-}
-
-/// Circles in what a census saw. No thread is in two of them.
-pub(super) fn circles(census: &Census) -> Vec<Vec<&Sighting>> {
-    let threads = &census.threads;
+/// Circles in what a census saw, and in what OS threads say now. No thread is in two of them.
+pub(super) fn circles(census: &Census) -> Vec<Vec<Link>> {
+    let links = Link::all(census);
     let places: HashMap<_, _> =
-        threads.iter().enumerate().map(|(place, seen)| (seen.task().id(), place)).collect();
-    let depends = |seen: &Sighting| -> Vec<usize> {
-        dependencies(seen).iter().filter_map(|task| places.get(&task.id()).copied()).collect()
+        links.iter().enumerate().map(|(place, link)| (link.task().id(), place)).collect();
+    let depends = |link: &Link| -> Vec<usize> {
+        link.dependencies().iter().filter_map(|task| places.get(&task.id()).copied()).collect()
     };
-    let edges: Vec<_> = threads.iter().map(depends).collect();
+    let edges: Vec<_> = links.iter().map(depends).collect();
     let circles = circles_of(&edges).into_iter();
-    circles.map(|circle| circle.into_iter().map(|place| &threads[place]).collect()).collect()
-}
-
-/// Those without whom the thread's wait cannot end.
-fn dependencies(sighting: &Sighting) -> Vec<Arc<Task>> {
-    match sighting.wait().map(|wait| &wait.kind) {
-        Some(WaitKind::Ends(tasks)) => tasks.clone(),
-        Some(WaitKind::Lock(_, address)) => holds::of(*address).into_iter().map(|hold| hold.holder).collect(),
-        _ => Vec::new(),
-    }
+    let circles = circles.map(|circle| circle.into_iter().map(|place| links[place].clone()).collect());
+    circles.filter(|circle: &Vec<Link>| circle.iter().any(|link| matches!(link, Link::Green(_)))).collect()
 }
 
 /// Circles in a graph, by depth-first search; none of those found shares a node with another.
@@ -162,12 +200,16 @@ fn circles_of(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
 
 // ---- reports ------------------------------------------------------------------------------------------------------
 
-fn circle_report(circle: &[Sighting]) -> String {
+fn circle_report(circle: &[Link]) -> String {
     let mut report = match circle {
         [_] => String::from("deadlock: a green thread waits for itself\n"),
-        circle => format!("deadlock: {} green threads wait for each other in a circle\n", circle.len()),
+        circle => {
+            let only_green = circle.iter().all(|link| matches!(link, Link::Green(_)));
+            let kind = if only_green { "green threads" } else { "threads" };
+            format!("deadlock: {} {kind} wait for each other in a circle\n", circle.len())
+        }
     };
-    circle.iter().for_each(|sighting| describe(&mut report, sighting));
+    circle.iter().for_each(|link| describe_link(&mut report, link));
     report.trim_end().into()
 }
 
@@ -178,17 +220,32 @@ pub(super) fn standstill_report(census: &Census) -> String {
         1 => String::from("deadlock: the only green thread waits, and nothing is left that could wake it\n"),
         _ => format!("deadlock: all {count} green threads wait, and nothing is left that could wake one\n"),
     };
-    census.threads.iter().take(DESCRIBED_MAX).for_each(|sighting| describe(&mut report, sighting));
+    for seen in census.threads.iter().take(DESCRIBED_MAX) {
+        describe(&mut report, seen.task(), seen.snapshot.state(), seen.snapshot.since());
+    }
     if count > DESCRIBED_MAX {
         let _ = writeln!(report, "  and {} more", count - DESCRIBED_MAX);
     }
+    outside::waiting().into_iter().for_each(|outside| describe_link(&mut report, &Link::Os(outside)));
     report.trim_end().into()
 }
 
-fn describe(report: &mut String, sighting: &Sighting) {
-    let _ = writeln!(report, "  {}", Named(sighting.task()));
-    let _ = writeln!(report, "    {} for {:?}", sighting.snapshot.state(), sighting.snapshot.since());
-    if let Some(WaitKind::Lock(_, address)) = sighting.wait().map(|wait| &wait.kind) {
+fn describe_link(report: &mut String, link: &Link) {
+    match link {
+        Link::Green(seen) => describe(report, seen.task(), seen.snapshot.state(), seen.snapshot.since()),
+        Link::Os(outside) => {
+            describe(report, &outside.task, &State::Waiting(outside.wait.clone()), outside.since());
+        }
+    }
+}
+
+fn describe(report: &mut String, task: &Task, state: &State, since: Duration) {
+    let _ = match task.shared() {
+        Some(_) => writeln!(report, "  {}", Named(task)),
+        None => writeln!(report, "  {}, an OS thread", Short(task)),
+    };
+    let _ = writeln!(report, "    {state} for {since:?}");
+    if let State::Waiting(Wait { kind: WaitKind::Lock(_, address), .. }) = state {
         for hold in holds::of(*address) {
             let _ = writeln!(report, "    which {} holds, taken at {}", Short(&hold.holder), hold.at);
         }
@@ -238,9 +295,13 @@ pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
     shared.send(seen.snapshot.worker(), Message::Errand(Box::new(errand)));
 }
 
-/// Makes a thread of the circle panic, which lets the others go on: the youngest, which has the least to lose.
-pub(super) fn break_up(shared: &Shared, circle: &[Sighting]) {
-    if let Some(youngest) = circle.iter().max_by_key(|seen| seen.task().id()) {
+/// Makes a green thread of the circle panic, which lets the others go on: the youngest, which has the least to lose.
+pub(super) fn break_up(shared: &Shared, circle: &[Link]) {
+    let green = circle.iter().filter_map(|link| match link {
+        Link::Green(seen) => Some(seen),
+        Link::Os(_) => None,
+    });
+    if let Some(youngest) = green.max_by_key(|seen| seen.task().id()) {
         sentence(shared, youngest, &circle_report(circle));
     }
 }

@@ -33,10 +33,16 @@ pub(super) fn start_recording() {
     RECORDING.store(true, Ordering::Relaxed);
 }
 
+/// Whether holds are recorded.
+#[inline]
+pub(super) fn is_recording() -> bool {
+    RECORDING.load(Ordering::Relaxed)
+}
+
 /// The calling thread has taken the lock at `address`, at this place, and is the only one to hold it. From any thread.
 #[inline]
 pub(crate) fn taken(address: usize, at: &'static Location<'static>) {
-    if RECORDING.load(Ordering::Relaxed) {
+    if is_recording() {
         record(address, at, Vec::clear);
     }
 }
@@ -44,7 +50,7 @@ pub(crate) fn taken(address: usize, at: &'static Location<'static>) {
 /// As [`taken`], beside others who may hold it as well.
 #[inline]
 pub(crate) fn taken_shared(address: usize, at: &'static Location<'static>) {
-    if RECORDING.load(Ordering::Relaxed) {
+    if is_recording() {
         record(address, at, |_| ());
     }
 }
@@ -52,7 +58,7 @@ pub(crate) fn taken_shared(address: usize, at: &'static Location<'static>) {
 /// The calling thread is about to let go of the lock at `address`. From any thread.
 #[inline]
 pub(crate) fn released(address: usize) {
-    if RECORDING.load(Ordering::Relaxed) {
+    if is_recording() {
         forget(address);
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Look<'a> {
     pub(crate) since: Duration,
     /// Changes whenever it runs.
     pub(crate) stamp: u64,
+    /// A deadline will end whatever it waits for.
+    pub(crate) has_deadline: bool,
 }
 
 /// What a thread does.
@@ -100,7 +102,8 @@ impl Worker {
         let stamp = local.stamp.get();
         let then = (stamp >> 32) as u32;
         let since = Duration::from_millis(coarse_clock::milliseconds().wrapping_sub(then).into());
-        Some(see(Look { doing, since, stamp }))
+        let has_deadline = !local.deadline.get().is_null() && local.shields.get() == 0;
+        Some(see(Look { doing, since, stamp, has_deadline }))
     }
 
     /// The return addresses on the stack of a suspended thread of this worker, innermost first. Empty

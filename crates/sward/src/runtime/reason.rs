@@ -1,7 +1,7 @@
 //! What a parked thread waits for, so that dumps and deadlock reports can say it.
 //!
 //! Whoever parks wraps its wait in [`because`]. The reason lies in the frame of the waiting thread; its worker, and nobody else,
-//! looks at it while the thread is suspended. It costs nothing but at the moment of parking.
+//! looks at it while the thread is suspended. It costs nothing but at the moment of parking. OS threads say it in `diagnosis/outside.rs`.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::task::Task;
 use super::worker::Worker;
+use crate::diagnosis::outside;
 use crate::thread::ScopeData;
 
 /// What a thread waits for, and where in the user's code.
@@ -23,6 +24,8 @@ pub(crate) struct Reason<'a> {
 pub(crate) enum What<'a> {
     /// The end of a thread.
     End(&'a Arc<Task>),
+    /// The same, for a time only.
+    EndOrTime(&'a Arc<Task>),
     /// The end of all threads of a scope.
     Scope(&'a ScopeData),
     /// Something that threads hold and only its holders can let go, such as `"the Mutex"`: see `diagnosis/holds.rs`.
@@ -36,7 +39,8 @@ pub(crate) enum What<'a> {
 #[inline]
 pub(crate) fn because<T>(what: What<'_>, at: &'static Location<'static>, wait: impl FnOnce() -> T) -> T {
     let reason = Reason { what, at };
-    let _told = reason.tell();
+    let told = reason.tell();
+    let _entered = if told.is_none() { outside::enter(&reason) } else { None };
     wait()
 }
 

@@ -316,6 +316,11 @@ impl Task {
         self.word.is_parked()
     }
 
+    /// Whether its OS thread sleeps until it is notified. From any thread.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.word.blocked().is_some()
+    }
+
     /// Whether a cancel has been asked for.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {

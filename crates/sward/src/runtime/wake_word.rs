@@ -102,7 +102,7 @@ impl WakeWord {
         }
     }
 
-    /// By the thread itself, once it has begun to block: what the futex has to hold for it to sleep on. `None`: it has been notified.
+    /// What the futex has to hold for the thread, once it has begun to block, to sleep on. `None`: it has been notified, or does not block.
     pub(crate) fn blocked(&self) -> Option<u32> {
         Some(self.state.load(Ordering::Acquire)).filter(|state| state & BLOCKED != 0)
     }

@@ -43,7 +43,8 @@ fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
         return true;
     }
     let _registered = Registered(task);
-    because(What::End(task), Location::caller(), || {
+    let what = if deadline.is_none() { What::End(task) } else { What::EndOrTime(task) };
+    because(what, Location::caller(), || {
         while !task.is_complete() {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return false;
