@@ -33,6 +33,9 @@
 //!
 //! Outside [`run`] everything works as well and blocks the calling OS thread, so a library may use these types without asking
 //! its users to be green.
+//!
+//! With the cargo feature `tracing`, each green thread has a [span](https://docs.rs/tracing) `thread` (id, name, where it was spawned)
+//! that what it logs stands in, and spans that it enters may stay entered across blocking calls.
 
 pub mod channel;
 pub mod coroutine;

@@ -26,6 +26,8 @@ pub(crate) mod mailbox;
 pub(crate) mod offload;
 pub(crate) mod reason;
 pub(crate) mod shared;
+#[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
+pub(crate) mod span;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod wait;

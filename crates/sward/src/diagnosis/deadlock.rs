@@ -21,6 +21,7 @@ use super::{holds, runtimes};
 use crate::runtime::mailbox::{Message, Progress};
 use crate::runtime::offload::offload;
 use crate::runtime::shared::Shared;
+use crate::runtime::span;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
@@ -282,6 +283,7 @@ pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
         return;
     }
     drop(sentences);
+    span::found(report);
     let (thread, stamp, report) = (seen.thread.clone(), seen.stamp, report.to_owned());
     let errand = move |worker: &Worker| {
         if worker.interrupt_parked(&thread, stamp) {

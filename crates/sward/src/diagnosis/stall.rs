@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::census::Named;
 use crate::runtime::counters::phase;
 use crate::runtime::shared::Shared;
+use crate::runtime::span;
 
 /// What was seen of each worker.
 pub(super) struct StallWatch {
@@ -46,7 +47,9 @@ impl StallWatch {
                 *seen = Seen { progress, since: Instant::now(), is_reported: false };
             } else if !seen.is_reported && seen.since.elapsed() >= self.after {
                 seen.is_reported = true;
-                eprintln!("{}", report(worker, shared, seen.since.elapsed()));
+                let report = report(worker, shared, seen.since.elapsed());
+                span::found(&report);
+                eprintln!("{report}");
             }
         }
     }

@@ -24,6 +24,7 @@ use super::futex;
 use super::mailbox::Message;
 use super::reason::Reason;
 use super::shared::Shared;
+use super::span::{self, ThreadSpans};
 pub(crate) use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
@@ -70,6 +71,7 @@ pub(crate) struct Local {
     pub(crate) cancelling: Cell<bool>,
     /// Its place in the worker's list of live tasks.
     pub(crate) live_index: Cell<u32>,
+    pub(crate) spans: ThreadSpans,
 }
 
 /// How far a thread has come.
@@ -94,6 +96,7 @@ impl Local {
             expired: Cell::new(false),
             cancelling: Cell::new(false),
             live_index: Cell::new(0),
+            spans: ThreadSpans::default(),
         }
     }
 }
@@ -158,7 +161,10 @@ impl Task {
         spawned_at: &'static Location<'static>,
     ) -> Arc<Task> {
         let worker = worker.map_or(UNDECIDED, |index| index as u32);
-        Arc::new(Task::new(Some(shared), worker, name, Body::Unstarted(start, stack_bytes), spawned_at))
+        let body = Body::Unstarted(start, stack_bytes);
+        let task = Arc::new(Task::new(Some(shared), worker, name, body, spawned_at));
+        span::spawned(&task);
+        task
     }
 
     /// An OS thread.

@@ -224,7 +224,10 @@ impl Worker {
         self.counters.set_last_resumed(task);
         // SAFETY: as above.
         let coroutine = unsafe { (*local.coroutine.get()).as_mut() };
-        let finished = coroutine.expect("`start` gives a task its coroutine").resume();
+        let coroutine = coroutine.expect("`start` gives a task its coroutine");
+        let outer = local.spans.enter();
+        let finished = coroutine.resume();
+        local.spans.exit(outer);
         self.current.set(ptr::null());
         if finished {
             self.finish(task);
@@ -262,6 +265,7 @@ impl Worker {
         let local = stack.place(Local::new());
         // SAFETY: just placed; the stack is the task's until `finish`.
         let local = unsafe { local.as_ref() };
+        local.spans.open(&task);
         let task = Arc::into_raw(task);
         // SAFETY: the worker's reference, just made raw, lives until `finish`; `run` does not unwind.
         let coroutine = unsafe {
@@ -291,6 +295,8 @@ impl Worker {
         // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
         let local = unsafe { local_of(task) };
         let index = local.live_index.get() as usize;
+        // SAFETY: as above.
+        local.spans.close(unsafe { &*task });
         // SAFETY: as above. It is taken off the stack on which it lies, and nobody finds `local` any more.
         let coroutine = unsafe {
             (*task).set_local(ptr::null());
