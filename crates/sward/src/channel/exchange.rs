@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use super::select::{Claim, Ticket, Token};
 use super::{RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::runtime::reason::{Reason, What, because};
+use crate::runtime::reason::{Reason, What};
 use crate::runtime::wait;
 use crate::sync::short_lock::{ShortGuard, ShortLock};
 use crate::sync::wait_list::{End, Key, WaitList, Wakes, sleep};
@@ -91,9 +91,9 @@ enum Found<T> {
     Nothing,
 }
 
-/// What [`Exchange::begin_recv`] came to.
-enum Begun<T> {
-    Done(Result<T, RecvTimeoutError>),
+/// What [`Exchange::begin_send`] or [`Exchange::begin_recv`] came to.
+enum Begun<T, E> {
+    Done(Result<T, E>),
     Waits(Key),
 }
 
@@ -251,40 +251,61 @@ impl<T> Exchange<T> {
         sent.map_err(TrySendError::Full)
     }
 
+    /// Sends, or enters the line of those who wait to.
+    fn begin_send(&self, message: T) -> Begun<(), SendTimeoutError<T>> {
+        let mut wakes = Wakes::none();
+        let mut state = self.state.lock();
+        if state.disconnected {
+            drop(state);
+            return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
+        }
+        let begun = match state.offer(message, &mut wakes) {
+            Ok(()) => Begun::Done(Ok(())),
+            Err(message) => Begun::Waits(state.start_sending(None, Outgoing::Message(message), &mut wakes)),
+        };
+        drop(state);
+        wakes.unpark();
+        begun
+    }
+
+    /// Always inlined, for the sake of the switch in it: see `Worker::suspend`.
+    #[inline(always)]
     #[track_caller]
     pub(super) fn send(&self, mut message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         wait::count_operation();
         loop {
-            let mut wakes = Wakes::none();
-            let mut state = self.state.lock();
-            if state.disconnected {
-                drop(state);
-                return Err(SendTimeoutError::Disconnected(message));
-            }
-            message = match state.offer(message, &mut wakes) {
-                Err(message) => message,
-                Ok(()) => {
-                    drop(state);
-                    wakes.unpark();
-                    return Ok(());
-                }
+            let key = match self.begin_send(message) {
+                Begun::Done(sent) => return sent,
+                Begun::Waits(key) => key,
             };
-            let key = state.start_sending(None, Outgoing::Message(message), &mut wakes);
-            drop(state);
-            wakes.unpark();
-            let what = What::Object("room in the channel", (&raw const *self).addr());
-            let (mut state, end) = because(what, Location::caller(), || {
-                sleep(&self.state, |state| &mut state.sending, key, deadline, |_| true)
-            });
-            let outgoing = state.sending.remove(key).outgoing;
-            drop(state);
-            let Outgoing::Message(unsent) = outgoing else { return Ok(()) };
+            let (state, end) = self.sleep_sending(key, deadline);
+            let Some(unsent) = self.unsent(state, key) else { return Ok(()) };
             match end {
                 End::Chosen => return Err(SendTimeoutError::Disconnected(unsent)),
                 End::TimedOut => return Err(SendTimeoutError::Timeout(unsent)),
                 End::Cancelled => wait::cancel_again(),
             }
             message = unsent;
+        }
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn sleep_sending(&self, key: Key, deadline: Option<Instant>) -> (ShortGuard<'_, State<T>>, End) {
+        let what = What::Object("room in the channel", (&raw const *self).addr());
+        let reason = Reason { what, at: Location::caller() };
+        let _told = reason.tell();
+        sleep(&self.state, |state| &mut state.sending, key, deadline, |_| true)
+    }
+
+    /// Ends a sender's entry. `None`: its message was taken.
+    #[inline]
+    fn unsent(&self, mut state: ShortGuard<'_, State<T>>, key: Key) -> Option<T> {
+        let outgoing = std::mem::replace(&mut state.sending.wish(key).outgoing, Outgoing::Taken);
+        state.sending.discard(key);
+        match outgoing {
+            Outgoing::Message(message) => Some(message),
+            _ => None,
         }
     }
 
@@ -307,7 +328,7 @@ impl<T> Exchange<T> {
     }
 
     /// Receives, or enters the line of those who wait to.
-    fn begin_recv(&self) -> Begun<T> {
+    fn begin_recv(&self) -> Begun<T, RecvTimeoutError> {
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         let begun = match state.take(&mut wakes) {

@@ -38,6 +38,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if there is no receiver any more.
+    #[inline(always)]
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.exchange.send(message, None).map_err(|error| SendError(error.into_inner()))
