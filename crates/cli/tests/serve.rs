@@ -16,7 +16,8 @@ use lifecycle::{
     a_second_signal_ends_it_at_once, drains_after_a_signal, the_deadline_cuts_off_idle_connections,
 };
 use python::the_clients_of_the_texts;
-use server::{Server, await_that};
+use server::Server;
+use sward_testing::await_that;
 
 /// Defines a module for each model and engine, with each of the tests in it. They get the flags.
 macro_rules! for_each_model {

@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sward::{EngineKind, Handle};
 use sward_server::{Connection, Model, Server, StopHandle, Summary, service};
+use sward_testing::await_that;
 
 /// How long anything here may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,14 +50,6 @@ fn ask(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     let mut answer = vec![0; question.len()];
     stream.read_exact(&mut answer).unwrap();
     answer
-}
-
-fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn a_client_is_served_and_counted(server: Server) {

@@ -1,14 +1,16 @@
-//! What the tests of this workspace share: macros that run a test on every engine, and a watchdog.
+//! What the tests of this workspace share: macros that run a test on every engine, a watchdog, and patience.
 //!
 //! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
 //! ends the process and names the test.
 
+mod patience;
 mod watchdog;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use sward::{Builder, EngineKind};
 
+pub use patience::await_that;
 #[doc(hidden)]
 pub use sward;
 pub use watchdog::Watchdog;

@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+
+use sward_testing::await_that;
 
 pub(crate) const SWARD: &str = env!("CARGO_BIN_EXE_sward");
-
-/// How long anything may take before it counts as lost. Generous: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whoever has this variable belongs to a test; its value says to which.
 const MARK: &str = "SWARD_COMPARE_TEST";
@@ -85,13 +83,5 @@ impl Family {
 impl Drop for Family {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

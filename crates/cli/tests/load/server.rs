@@ -118,6 +118,7 @@ fn serve(mut stream: &TcpStream, manner: Manner) -> std::io::Result<()> {
             Manner::Silent => {}
             Manner::StallAt(place, time) => {
                 if (before..total).contains(&place) {
+                    // Waits for nothing: the stall is what the generator is to notice.
                     std::thread::sleep(time);
                 }
                 stream.write_all(bytes)?;

@@ -88,6 +88,7 @@ pub(crate) fn slow_reader(address: SocketAddr) -> u64 {
         let mut answer = Vec::with_capacity(LARGE);
         let mut piece = vec![0; 256 << 10];
         loop {
+            // Waits for nothing: it is the time that this reader takes.
             std::thread::sleep(Duration::from_millis(2));
             match (&stream).read(&mut piece).unwrap() {
                 0 => break,

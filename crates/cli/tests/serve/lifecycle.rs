@@ -7,9 +7,10 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sward_testing::await_that;
 
 use crate::clients::connect;
-use crate::server::{SWARD, Server, await_that};
+use crate::server::{SWARD, Server};
 
 fn ask(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     stream.write_all(question).unwrap();

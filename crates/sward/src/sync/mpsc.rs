@@ -10,6 +10,7 @@ use crate::channel::{
     self as mpmc, RecvTimeoutError as MpmcTimeout, TryRecvError as MpmcTry, TrySendError as MpmcTrySend,
 };
 
+pub use crate::channel::{IntoIter, Iter, TryIter};
 #[doc(no_inline)]
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
@@ -143,12 +144,12 @@ impl<T> Receiver<T> {
     /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if
     /// it has to wait.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { receiver: self }
+        self.receiver.iter()
     }
 
     /// Receives what is there, and never waits.
     pub fn try_iter(&self) -> TryIter<'_, T> {
-        TryIter { receiver: self }
+        self.receiver.try_iter()
     }
 }
 
@@ -162,48 +163,6 @@ fn timeout_error(error: MpmcTimeout) -> RecvTimeoutError {
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Receiver").finish_non_exhaustive()
-    }
-}
-
-/// See [`Receiver::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<T> Iterator for Iter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
-    }
-}
-
-/// See [`Receiver::try_iter`].
-#[derive(Debug)]
-pub struct TryIter<'a, T> {
-    receiver: &'a Receiver<T>,
-}
-
-impl<T> Iterator for TryIter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.try_recv().ok()
-    }
-}
-
-/// As [`Iter`], and owns its receiver.
-#[derive(Debug)]
-pub struct IntoIter<T> {
-    receiver: Receiver<T>,
-}
-
-impl<T> Iterator for IntoIter<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
     }
 }
 
@@ -221,6 +180,6 @@ impl<T> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter { receiver: self }
+        self.receiver.into_iter()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::poison::{Entered, Poison};
 use super::raw_mutex::RawMutex;
@@ -56,11 +56,9 @@ impl<T> Mutex<T> {
     /// The data.
     ///
     /// # Errors
-    /// The data in a [`PoisonError`], if a thread panicked while it held the lock.
+    /// The data in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock.
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poison.get();
-        let value = self.data.into_inner();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+        self.poison.check(self.data.into_inner())
     }
 }
 
@@ -71,7 +69,7 @@ impl<T: ?Sized> Mutex<T> {
     /// [`ReentrantMutex`](super::ReentrantMutex).
     ///
     /// # Errors
-    /// The guard in a [`PoisonError`], if a thread panicked while it held the lock.
+    /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
@@ -108,11 +106,9 @@ impl<T: ?Sized> Mutex<T> {
     /// The data, without locking: nobody else can see them.
     ///
     /// # Errors
-    /// The data in a [`PoisonError`], if a thread panicked while it held the lock.
+    /// The data in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        let poisoned = self.poison.get();
-        let value = self.data.get_mut();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+        self.poison.check(self.data.get_mut())
     }
 }
 

@@ -43,7 +43,7 @@ impl Poison {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// `guard` as std gives it.
+    /// A guard, or the data themselves, as std gives them.
     #[inline]
     pub(super) fn check<G>(&self, guard: G) -> LockResult<G> {
         if self.get() { Err(PoisonError::new(guard)) } else { Ok(guard) }

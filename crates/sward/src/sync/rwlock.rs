@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::poison::{Entered, Poison};
 use super::raw_rwlock::RawRwLock;
@@ -47,11 +47,9 @@ impl<T> RwLock<T> {
     /// The data.
     ///
     /// # Errors
-    /// The data in a [`PoisonError`], if a thread panicked while it held the lock for writing.
+    /// The data in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poison.get();
-        let value = self.data.into_inner();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+        self.poison.check(self.data.into_inner())
     }
 }
 
@@ -59,7 +57,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody writes and takes the lock for reading. A cancellation point if it has to wait.
     ///
     /// # Errors
-    /// The guard in a [`PoisonError`], if a thread panicked while it held the lock for writing.
+    /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
     ///
     /// # Panics
     /// If 2^29 - 1 readers hold it already.
@@ -84,7 +82,7 @@ impl<T: ?Sized> RwLock<T> {
     /// wait.
     ///
     /// # Errors
-    /// The guard in a [`PoisonError`], if a thread panicked while it held the lock for writing.
+    /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
@@ -125,11 +123,9 @@ impl<T: ?Sized> RwLock<T> {
     /// The data, without locking: nobody else can see them.
     ///
     /// # Errors
-    /// The data in a [`PoisonError`], if a thread panicked while it held the lock for writing.
+    /// The data in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        let poisoned = self.poison.get();
-        let value = self.data.get_mut();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+        self.poison.check(self.data.get_mut())
     }
 }
 
