@@ -131,8 +131,8 @@ impl Timers {
     /// The timer is not linked, and stays where it is until it has fired or been removed.
     pub(crate) unsafe fn insert(&mut self, timer: NonNull<Timer>, deadline: Instant) {
         let nanoseconds = deadline.saturating_duration_since(self.start).as_nanos();
-        let tick =
-            u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(u64::MAX) & (u64::MAX >> TICK_BITS);
+        let last = u64::MAX >> TICK_BITS;
+        let tick = u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(last).min(last);
         // SAFETY: the caller vouches for the timer.
         unsafe { timer.as_ref() }.tick.set(tick.max(self.now));
         self.link(timer.as_ptr());
@@ -278,6 +278,20 @@ mod tests {
             (0usize..1000).prop_map(Step::Remove),
             (0u32..36).prop_flat_map(|bits| (0..=1u64 << bits).prop_map(Step::Advance)),
         ]
+    }
+
+    #[test]
+    fn what_is_due_in_more_years_than_the_wheel_has_is_not_due_now() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut wheel = Timers::new(start);
+        let timer = Timer::new(ptr::null());
+        // SAFETY: removed below.
+        unsafe { wheel.insert(NonNull::from(&timer), start + SECOND + Duration::from_nanos(u64::MAX)) };
+        assert!(wheel.pop_due(start + 3600 * SECOND).is_none());
+        assert!(wheel.next_deadline().is_some_and(|at| at > start + 3600 * SECOND));
+        // SAFETY: linked into this wheel.
+        unsafe { wheel.remove(&timer) };
     }
 
     proptest! {
