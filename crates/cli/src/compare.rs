@@ -34,7 +34,7 @@ mod options;
 mod page;
 mod plan;
 mod plot;
-mod quantity;
+pub(crate) mod quantity;
 mod server;
 mod step;
 mod study;

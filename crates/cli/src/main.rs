@@ -10,6 +10,7 @@ mod engines;
 mod load;
 mod output;
 mod serve;
+mod top;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ enum Command {
     Engines(engines::Engines),
     Load(Box<load::Load>),
     Compare(Box<compare::Compare>),
+    Top(top::Top),
     #[command(hide = true)]
     CompareStep(compare::Step),
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Engines(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::CompareStep(command) => command.run(),
     };
     match outcome {

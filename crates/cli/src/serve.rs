@@ -193,6 +193,15 @@ impl Serve {
             Service::Chargen => format!("nc {} {} | head", address.ip(), address.port()),
         };
         writeln!(text, "  try          {try_it}")?;
+        if std::env::var_os("SWARD_CONSOLE").is_some_and(|path| !path.is_empty()) {
+            match model.has_engine() {
+                true => writeln!(text, "  watch        sward top {}", std::process::id())?,
+                false => writeln!(
+                    text,
+                    "  watch        SWARD_CONSOLE is of no use here: there are no green threads"
+                )?,
+            }
+        }
         writeln!(text, "  stop         Ctrl-C; again to end at once")?;
         Ok(text)
     }

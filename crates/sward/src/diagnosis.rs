@@ -12,6 +12,7 @@
 //!   stall.rs          a worker does not switch
 //!   stack_use.rs    the deepest stack of each spawn site        workers, at the end of a thread
 //!   metrics.rs      the counters, summed                        any thread
+//!   console.rs      all of this, live, over a Unix socket       OS threads of its own
 //! ```
 //!
 //! Protocol: a worker is looked at by an errand, which it does between turns in short pieces. Who waits for the errands is an OS
@@ -19,6 +20,7 @@
 //! worker that is stuck is named instead of waited for.
 
 mod census;
+mod console;
 mod deadlock;
 mod dump;
 pub(crate) mod holds;
@@ -38,6 +40,7 @@ use crate::runtime::worker::Worker;
 
 pub(crate) use census::all_threads;
 pub use census::{Call, Snapshot, State, Wait};
+pub(crate) use console::Console;
 pub(crate) use deadlock::sentence_of;
 pub use deadlock::{Deadlock, deadlocks};
 pub use dump::{Dump, dump};

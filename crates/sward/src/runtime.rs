@@ -40,7 +40,7 @@ use std::sync::{Arc, Once, mpsc};
 
 use sward_engine::{Choice, EngineKind};
 
-use crate::diagnosis::{self, Monitor, Settings};
+use crate::diagnosis::{self, Console, Monitor, Settings};
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
 use mailbox::Message;
 use shared::Shared;
@@ -155,7 +155,8 @@ impl Builder {
         self
     }
 
-    /// Starts the runtime and runs `main` in it: see [`run`].
+    /// Starts the runtime and runs `main` in it: see [`run`]. If the variable `SWARD_CONSOLE` is a path, `sward top` can watch the process
+    /// there meanwhile (in a directory: at its `PID.sock`).
     ///
     /// # Safety
     /// As [`run`].
@@ -212,6 +213,7 @@ impl Builder {
             let monitor = Monitor::start(scope, &shared, &settings);
             let _monitor =
                 monitor.inspect_err(|error| eprintln!("sward: nothing watches this runtime: {error}"));
+            let _console = settings.console.as_deref().map(Console::open);
             let (report, reports) = mpsc::channel();
             for (index, queue) in (1..).zip(queues) {
                 let (theirs, report) = (Arc::clone(&shared), report.clone());

@@ -3,7 +3,7 @@
 use sward::time::Duration;
 
 /// `1,234` or `12.3k` or `1.2M`.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 999_500.0 => format!("{}M", digits(value / 1e6)),
         size if size >= 999.5 => format!("{}k", digits(value / 1e3)),
@@ -46,17 +46,18 @@ pub(super) fn about(duration: Duration) -> String {
     }
 }
 
-/// Bytes, as B, KiB, MiB.
-pub(super) fn bytes(value: f64) -> String {
+/// Bytes, as B, KiB, MiB, GiB.
+pub(crate) fn bytes(value: f64) -> String {
     match value {
         value if value < 1024.0 => format!("{} B", digits(value)),
         value if value < 1024.0 * 1024.0 => format!("{} KiB", digits(value / 1024.0)),
-        value => format!("{} MiB", digits(value / 1024.0 / 1024.0)),
+        value if value < 1024.0 * 1024.0 * 1024.0 => format!("{} MiB", digits(value / 1024.0 / 1024.0)),
+        value => format!("{} GiB", digits(value / 1024.0 / 1024.0 / 1024.0)),
     }
 }
 
 /// Three digits, without zeros at the end of the fraction.
-pub(super) fn digits(value: f64) -> String {
+pub(crate) fn digits(value: f64) -> String {
     let decimals = match value.abs() {
         size if size < 9.995 => 2,
         size if size < 99.95 => 1,
@@ -81,6 +82,6 @@ mod tests {
         assert_eq!([12.0, 1500.0, 2e6].map(micros), ["12 µs", "1.5 ms", "2 s"]);
         assert_eq!([15.0, 1500.0].map(nanos), ["15 ns", "1.5 µs"]);
         assert_eq!([0.2, 50.0, 390.0].map(Duration::from_secs_f64).map(about), ["1 s", "50 s", "6 min"]);
-        assert_eq!([100.0, 4200.0, 3e6].map(bytes), ["100 B", "4.1 KiB", "2.86 MiB"]);
+        assert_eq!([100.0, 4200.0, 3e6, 3e10].map(bytes), ["100 B", "4.1 KiB", "2.86 MiB", "27.9 GiB"]);
     }
 }

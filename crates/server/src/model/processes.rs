@@ -13,6 +13,8 @@
 //! so whatever ends the parent, `kill -9` included, ends the children: none is ever left behind. Each child leads a process
 //! group of its own, or Ctrl-C would reach it beside the parent's byte. The parent's id in the variable keeps
 //! programs that a handler starts from taking themselves for children.
+//!
+//! Each child has a console of its own if `SWARD_CONSOLE` asks for one: `PATH.<index>`, unless it is a directory.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -20,6 +22,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, parent_id};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio, exit};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sward::time::{Duration, Instant};
@@ -32,6 +35,9 @@ use super::{Site, green};
 use crate::connection::Connection;
 use crate::running::{GRACE, Running};
 use crate::summary::{Line, Summary};
+
+/// Where a sward program has its console: a socket, or a directory for them.
+const CONSOLE: &str = "SWARD_CONSOLE";
 
 /// Tells a process that it is a child, whose, and the how-manieth.
 const VARIABLE: &str = "SWARD_SERVER_CHILD";
@@ -118,6 +124,13 @@ fn end(running: &Running, watches: Vec<(Arc<Seat>, sward::thread::JoinHandle<()>
     }
 }
 
+/// A path for a child alone, if there is to be a console, and not in a directory, where it is alone anyway.
+fn console_of_child(index: usize) -> Option<OsString> {
+    let mut path = std::env::var_os(CONSOLE).filter(|path| !path.is_empty() && !Path::new(path).is_dir())?;
+    path.push(format!(".{index}"));
+    Some(path)
+}
+
 /// A child's place: whoever sits there, there is always someone.
 struct Seat {
     index: usize,
@@ -171,6 +184,9 @@ impl Seat {
             .stdin(Stdio::from(listener.as_fd().try_clone_to_owned()?))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .process_group(0);
+        if let Some(path) = console_of_child(self.index) {
+            command.env(CONSOLE, path);
+        }
         // Under the lock, so that whoever stops the server either finds the child here or keeps it from being started.
         let mut control = self.control();
         if running.connections.is_stopping() {

@@ -80,6 +80,26 @@ enum Report {
 /// Asks all workers of `shared`. Blocks the calling OS thread. If that is a worker (whose green thread unwinds, and so cannot
 /// suspend), its own threads are looked at here and now.
 pub(super) fn take(shared: &Arc<Shared>, depth: Depth) -> Census {
+    let mut threads = Vec::new();
+    let Rest { unstarted, silent } = survey(shared, depth, PATIENCE, |seen| threads.push(seen));
+    Census { shared: Arc::clone(shared), threads, unstarted, silent }
+}
+
+/// What a survey finds beside threads.
+pub(super) struct Rest {
+    /// Threads that have not started.
+    pub(super) unstarted: usize,
+    /// Workers that did not answer.
+    pub(super) silent: Vec<usize>,
+}
+
+/// As [`take`], but shows each thread to `see` and keeps none. Workers that have sent nothing for `patience` are silent.
+pub(super) fn survey(
+    shared: &Arc<Shared>,
+    depth: Depth,
+    patience: Duration,
+    mut see: impl FnMut(Sighting),
+) -> Rest {
     let (sender, receiver) = channel();
     let here =
         Worker::current().map(|(worker, _)| worker).filter(|worker| Arc::ptr_eq(worker.shared(), shared));
@@ -91,34 +111,32 @@ pub(super) fn take(shared: &Arc<Shared>, depth: Depth) -> Census {
         }
     }
     drop(sender);
-    let mut census = Census {
-        shared: Arc::clone(shared),
-        threads: Vec::new(),
-        unstarted: shared.unstarted(),
-        silent: (0..shared.workers()).collect(),
-    };
+    let mut rest = Rest { unstarted: shared.unstarted(), silent: (0..shared.workers()).collect() };
     loop {
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(Report::Threads(threads)) => census.threads.extend(threads),
-            Ok(Report::Unstarted(count)) => census.unstarted += count,
-            Ok(Report::Complete(worker)) => census.silent.retain(|&silent| silent != worker),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return census,
+        match receiver.recv_timeout(patience) {
+            Ok(Report::Threads(threads)) => threads.into_iter().for_each(&mut see),
+            Ok(Report::Unstarted(count)) => rest.unstarted += count,
+            Ok(Report::Complete(worker)) => rest.silent.retain(|&silent| silent != worker),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return rest,
         }
     }
 }
 
-/// What a worker is to do. It may be dropped before it is done, when the worker ends.
+/// What a worker is to do. It may be dropped before it is done, when the worker ends; and it is over as soon as nobody waits for it any
+/// more, since a worker that was stuck has several.
 fn errand(depth: Depth, sender: Sender<Report>) -> impl FnMut(&Worker) -> Progress + Send {
     let mut left: Option<Vec<Started>> = None;
     let mut stacks = HashSet::new();
     move |worker| {
-        let left = left.get_or_insert_with(|| {
-            let _ = sender.send(Report::Unstarted(worker.unstarted()));
-            worker.live()
-        });
+        if left.is_none() && sender.send(Report::Unstarted(worker.unstarted())).is_err() {
+            return Progress::Done;
+        }
+        let left = left.get_or_insert_with(|| worker.live());
         let slice = left.split_off(left.len().saturating_sub(SLICE));
         let seen = slice.iter().filter_map(|task| look(worker, task, depth, &mut stacks)).collect();
-        let _ = sender.send(Report::Threads(seen));
+        if sender.send(Report::Threads(seen)).is_err() {
+            return Progress::Done;
+        }
         if !left.is_empty() {
             return Progress::Again;
         }

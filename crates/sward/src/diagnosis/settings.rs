@@ -1,7 +1,8 @@
-//! What to watch, from the environment: `SWARD_DEADLOCK`, `SWARD_STALL_MS`, `SWARD_STACK_REPORT`.
+//! What to watch, from the environment: `SWARD_DEADLOCK`, `SWARD_STALL_MS`, `SWARD_STACK_REPORT`, `SWARD_CONSOLE`.
 
 use std::env;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is done about deadlocks.
@@ -17,7 +18,7 @@ pub(crate) enum DeadlockWatch {
 }
 
 /// What is watched in one runtime.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) deadlocks: DeadlockWatch,
     /// A worker that has not switched for so long is reported. `None`: none is.
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) stack_report: bool,
     /// SIGQUIT prints a dump.
     pub(crate) dump_on_quit: bool,
+    /// Where the console is to be: its socket, or the directory for it.
+    pub(crate) console: Option<PathBuf>,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             stall_after: stall_after.unwrap_or(debug.then_some(Duration::from_millis(100))),
             stack_report: stack_report.unwrap_or(false),
             dump_on_quit: true,
+            console: env::var_os("SWARD_CONSOLE").filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }
 }

@@ -2,11 +2,10 @@
 //! does not know of.
 
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::census::Named;
-use crate::runtime::counters::phase;
 use crate::runtime::shared::Shared;
 use crate::runtime::span;
 
@@ -17,7 +16,7 @@ pub(super) struct StallWatch {
 }
 
 struct Seen {
-    /// Switches and passes of the loop: one without the other is progress, too.
+    /// As [`Counters::progress`](crate::runtime::counters::Counters::progress).
     progress: u64,
     /// When the worker was first seen with so much progress.
     since: Instant,
@@ -40,10 +39,8 @@ impl StallWatch {
     pub(super) fn tick(&mut self, shared: &Shared) {
         for (worker, seen) in self.workers.iter_mut().enumerate() {
             let counters = shared.counters(worker);
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let progress = read(&counters.switches).wrapping_add(read(&counters.passes));
-            let is_awake = counters.phase.load(Ordering::Relaxed) == phase::AWAKE;
-            if !is_awake || progress != seen.progress {
+            let progress = counters.progress();
+            if !counters.is_awake() || progress != seen.progress {
                 *seen = Seen { progress, since: Instant::now(), is_reported: false };
             } else if !seen.is_reported && seen.since.elapsed() >= self.after {
                 seen.is_reported = true;
@@ -56,17 +53,22 @@ impl StallWatch {
 }
 
 fn report(worker: usize, shared: &Shared, stalled_for: Duration) -> String {
+    format!(
+        "sward: worker {worker} has not switched for {} ms: {}; other green threads of the worker wait meanwhile. Move such \
+         work to sward::offload",
+        stalled_for.as_millis(),
+        what_holds_up(worker, shared),
+    )
+}
+
+/// Which green thread a worker runs that does not switch, and what the kernel says that it does.
+pub(super) fn what_holds_up(worker: usize, shared: &Shared) -> String {
     let counters = shared.counters(worker);
     let doing = match counters.last_resumed(shared) {
         Some(task) => Named(&task).to_string(),
         None => String::from("the scheduler"),
     };
-    format!(
-        "sward: worker {worker} has not switched for {} ms: {doing}, {}; other green threads of the worker wait meanwhile. Move such \
-         work to sward::offload",
-        stalled_for.as_millis(),
-        activity(counters.os_thread.load(Ordering::Relaxed)),
-    )
+    format!("{doing}, {}", activity(counters.os_thread.load(Ordering::Relaxed)))
 }
 
 /// What the kernel says that an OS thread of this process does.

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::census::{self, Depth, State};
+use super::console;
 use super::deadlock::{circles, sentence, standstill_report};
 use super::settings::DeadlockWatch;
 use crate::runtime::counters::phase;
@@ -112,8 +113,8 @@ fn foreign_threads(shared: &Shared) -> Option<usize> {
     let mut all = 0;
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let name = fs::read_to_string(thread.ok()?.path().join("comm")).unwrap_or_default();
-        // io_uring's own threads do what they are asked to and nothing else.
-        all += usize::from(!name.starts_with("iou-"));
+        // io_uring's own threads and the console's do what they are asked to and nothing else.
+        all += usize::from(!name.starts_with("iou-") && !name.starts_with(console::THREAD));
     }
     let monitor = 1;
     Some(all.saturating_sub(shared.workers() + monitor + offload::threads()))

@@ -53,6 +53,17 @@ impl Counters {
         counter.store(value, Ordering::Relaxed);
     }
 
+    /// Switches and passes of the loop, since one without the other is progress, too. While it stays the same, the worker is busy with
+    /// one thing, or sleeps.
+    pub(crate) fn progress(&self) -> u64 {
+        self.switches.load(Ordering::Relaxed).wrapping_add(self.passes.load(Ordering::Relaxed))
+    }
+
+    /// Whether the worker runs green threads, or looks for some.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase::AWAKE
+    }
+
     /// The green thread that was resumed last, if it is not over. From any thread. `None`, too, if the
     /// runtime is not watched, since then the worker does not take care that it is there.
     pub(crate) fn last_resumed(&self, shared: &Shared) -> Option<Arc<Task>> {

@@ -65,7 +65,7 @@ impl Shared {
             exit: Mutex::new(None),
             engine,
             main: OnceLock::new(),
-            watched: settings.stall_after.is_some(),
+            watched: settings.stall_after.is_some() || settings.console.is_some(),
             stack_use: settings.stack_report.then(StackUse::default),
         }
     }
@@ -74,7 +74,7 @@ impl Shared {
         self.engine
     }
 
-    /// Whether a monitor looks at what each worker is running.
+    /// Whether a monitor or a console looks at what each worker is running.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched
     }
@@ -97,8 +97,13 @@ impl Shared {
             Some(Arc::new(ScopeData::new(Arc::clone(main))));
     }
 
+    /// The number of the main thread, which no other runtime of the process has; `None` before it has been made.
+    pub(crate) fn main(&self) -> Option<NonZeroU64> {
+        self.main.get().copied()
+    }
+
     pub(crate) fn is_main(&self, task: &Task) -> bool {
-        self.main.get() == Some(&task.id())
+        self.main() == Some(task.id())
     }
 
     /// `None` once the runtime is ending.

@@ -1,0 +1,117 @@
+//! A conversation with a console: a line there, a line back.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use serde::Deserialize;
+use serde_json::Value;
+use sward::time::Duration;
+
+use super::snapshot::Snapshot;
+
+/// The version of the protocol that this command speaks.
+const VERSION: u64 = 1;
+
+/// A console answers within a fraction of a second, even if its workers do not.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No answer is nearly as long, in bytes.
+const ANSWER_MAX: u64 = 1 << 24;
+
+/// A console that has been connected to.
+pub(super) struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+/// One answer: as it is, and as far as it is understood.
+pub(super) struct Answer {
+    pub(super) value: Value,
+    pub(super) snapshot: Snapshot,
+}
+
+impl Client {
+    /// Connects to the console at `path`.
+    ///
+    /// # Errors
+    /// There is none, or it may not be used.
+    pub(super) fn connect(path: &Path) -> anyhow::Result<Client> {
+        let shown = path.display();
+        match fs::metadata(path) {
+            Ok(file) if !file.file_type().is_socket() => {
+                bail!("{shown} is no socket, so no console is there")
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("no console is at {shown}; start the program with SWARD_CONSOLE={shown}")
+            }
+            _ => {}
+        }
+        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => anyhow!("nobody listens at {shown} any more; the program that has left it there is dead"),
+            ErrorKind::PermissionDenied => anyhow!("connecting to {shown}: a console is for the user who runs the program; run sward top as that user"),
+            _ => anyhow::Error::new(error).context(format!("connecting to {shown}")),
+        })?;
+        stream.set_read_timeout(Some(PATIENCE)).context("setting a time-out")?;
+        stream.set_write_timeout(Some(PATIENCE)).context("setting a time-out")?;
+        Ok(Client { path: path.to_owned(), stream: BufReader::new(stream) })
+    }
+
+    /// From now on, waits for answers as long as it takes.
+    ///
+    /// # Errors
+    /// The kernel refuses, which it does not.
+    pub(super) fn wait_for_ever(&self) -> anyhow::Result<()> {
+        self.stream.get_ref().set_read_timeout(None).context("taking back a time-out")
+    }
+
+    /// Asks how things are. `None`: the program, or at least its last run, is over.
+    ///
+    /// # Errors
+    /// There is no answer, or it is none of a console's of this version.
+    pub(super) fn ask(&mut self) -> anyhow::Result<Option<Answer>> {
+        let mut line = Vec::new();
+        let asked = self.stream.get_mut().write_all(b"snapshot\n");
+        match asked.and_then(|()| self.stream.by_ref().take(ANSWER_MAX).read_until(b'\n', &mut line)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if is_end(&error) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => bail!(
+                "{} has not answered for {} s; the program is stopped, or it is none of sward's",
+                self.path.display(),
+                PATIENCE.as_secs()
+            ),
+            Err(error) => {
+                return Err(anyhow::Error::new(error).context(format!("asking {}", self.path.display())));
+            }
+        }
+        self.understand(&line).map(Some)
+    }
+
+    fn understand(&self, line: &[u8]) -> anyhow::Result<Answer> {
+        let shown = self.path.display();
+        let value: Value = serde_json::from_slice(line).unwrap_or_default();
+        let Some(version) = value["sward_console"].as_u64() else {
+            bail!("what listens at {shown} is no console of a sward program");
+        };
+        if version != VERSION {
+            bail!(
+                "the console at {shown} speaks version {version} and this sward top version {VERSION}; use the sward top that \
+                 belongs to the program's version of sward"
+            );
+        }
+        if let Some(complaint) = value["error"].as_str() {
+            bail!("the console at {shown} says: {complaint}");
+        }
+        let snapshot = Snapshot::deserialize(&value)
+            .with_context(|| format!("the console at {shown} does not say what it should"))?;
+        Ok(Answer { value, snapshot })
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}

@@ -1,0 +1,42 @@
+//! For scripts: a line of JSON for each snapshot.
+
+use std::thread;
+use std::time::Instant;
+
+use sward::time::Duration;
+
+use super::client::{Answer, Client};
+use super::terminal::End;
+use super::watch::Watch;
+use crate::output;
+
+/// Prints the first snapshot and those that follow, `count` in all.
+///
+/// # Errors
+/// The program does not answer as it should, or standard output is closed.
+pub(super) fn print(
+    mut client: Client,
+    first: Answer,
+    interval: Duration,
+    count: Option<u64>,
+) -> anyhow::Result<End> {
+    let mut watch = Watch::new(first.snapshot.clone());
+    print_line(first, &watch)?;
+    let mut printed = 1;
+    let mut due = Instant::now();
+    while count.is_none_or(|count| printed < count) {
+        // An interval that was missed is not made up for.
+        due = (due + interval).max(Instant::now());
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let Some(answer) = client.ask()? else { return Ok(End::Over) };
+        watch.update(answer.snapshot.clone());
+        print_line(answer, &watch)?;
+        printed += 1;
+    }
+    Ok(End::Asked)
+}
+
+fn print_line(mut answer: Answer, watch: &Watch) -> anyhow::Result<()> {
+    answer.value["rates"] = serde_json::to_value(watch.rates())?;
+    output::print(&format!("{}\n", answer.value))
+}

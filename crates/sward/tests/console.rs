@@ -1,0 +1,513 @@
+//! `SWARD_CONSOLE`: what the console of a process says, to whom, and when it comes and goes.
+//!
+//! The variable is the process's, so this is a program without a harness: without a scenario it is the parent, which runs itself once for
+//! each scenario and talks to its console.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use sward::sync::{Arc, Mutex, mpsc};
+use sward::thread;
+use sward::time::Duration;
+use sward_testing::Watchdog;
+
+const SCENARIO: &str = "SWARD_TEST_SCENARIO";
+const WORKERS: &str = "SWARD_TEST_WORKERS";
+
+/// Threads of the scenario `many`.
+const MANY: u64 = 5000;
+
+/// A scenario's name, what the child does, and what the parent expects of it.
+type Row = (&'static str, fn(), fn());
+
+const ROWS: &[Row] = &[
+    ("crowd", crowd, expect_crowd),
+    ("many", many, expect_many),
+    ("stall", stall, expect_stall),
+    ("quiet", quiet, expect_clients_that_harm_nobody),
+    ("runs", runs, expect_one_console_for_all_runs),
+    ("places", quiet, expect_places),
+    ("taken", two_in_a_row, expect_taken),
+    ("deadlock", deadlock, expect_deadlock),
+    ("none", quiet, expect_none),
+];
+
+fn main() {
+    if let Ok(scenario) = env::var(SCENARIO) {
+        let (_, body, _) = ROWS.iter().find(|(name, ..)| *name == scenario).expect("a scenario's name");
+        return body();
+    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return;
+    }
+    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    for (name, _, expect) in ROWS {
+        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
+            let _watchdog = Watchdog::start(name);
+            expect();
+            println!("{name} ... ok");
+        }
+    }
+}
+
+// ---- the child's side -----------------------------------------------------------------------------------------------
+
+/// The main closure of a runtime with as many workers as the parent wants.
+fn in_runtime<T>(main: impl FnOnce() -> T) -> T {
+    let workers = env::var(WORKERS).map_or(1, |workers| workers.parse().unwrap());
+    // SAFETY: the scenarios hold no scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(workers).run(main) }.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Tells the parent where the child is, and waits for its leave to go on.
+fn pause(at: &str) {
+    println!("{at}");
+    sward::offload(|| std::io::stdin().lock().read_line(&mut String::new()).unwrap());
+}
+
+/// Some of each kind.
+fn crowd() {
+    in_runtime(|| {
+        let locked = Arc::new(Mutex::new(()));
+        let lock = locked.lock().unwrap();
+        let listener = sward::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        thread::Builder::new().name("says \"hi\"\n".into()).spawn(thread::park).unwrap();
+        // So that it has waited for longer than the others by any clock.
+        thread::sleep(Duration::from_millis(300));
+        for _ in 0..3 {
+            thread::spawn(thread::park);
+        }
+        let theirs = Arc::clone(&locked);
+        thread::spawn(move || drop(theirs.lock()));
+        thread::spawn(move || listener.accept().map(drop));
+        thread::spawn(|| thread::sleep(Duration::from_secs(1000)));
+        pause("ready");
+        drop(lock);
+    });
+}
+
+fn many() {
+    in_runtime(|| {
+        for _ in 0..MANY {
+            thread::spawn(thread::park);
+        }
+        pause("ready");
+    });
+}
+
+/// A green thread blocks its worker in a read that sward does not know of.
+fn stall() {
+    in_runtime(|| {
+        let lazy = || {
+            println!("ready");
+            std::io::stdin().lock().read_line(&mut String::new()).unwrap()
+        };
+        thread::Builder::new().name("lazy".into()).spawn(lazy).unwrap().join().unwrap();
+        pause("over");
+    });
+}
+
+/// A run, and some time afterwards.
+fn quiet() {
+    in_runtime(|| pause("ready"));
+    pause("over");
+}
+
+/// Each of them finds its console's place taken.
+fn two_in_a_row() {
+    in_runtime(|| ());
+    quiet();
+}
+
+/// Two runs at once, which end one after the other.
+fn runs() {
+    let (end_first, first_ends) = mpsc::channel::<()>();
+    let first = std::thread::spawn(|| in_runtime(move || first_ends.recv().unwrap_err()));
+    in_runtime(|| pause("two"));
+    pause("one");
+    drop(end_first);
+    first.join().unwrap();
+    pause("none");
+}
+
+fn deadlock() {
+    in_runtime(|| {
+        let (_sender, receiver) = sward::channel::unbounded::<()>();
+        receiver.recv().unwrap();
+    });
+}
+
+// ---- the parent's side ----------------------------------------------------------------------------------------------
+
+/// A directory that goes at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = env::temp_dir().join(format!("sward-console-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("console.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A child in a scenario.
+struct Program {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(scenario: &str, console: &Path, workers: usize) -> Program {
+        Program::start_with(scenario, |command| {
+            command.env("SWARD_CONSOLE", console).env(WORKERS, workers.to_string());
+        })
+    }
+
+    fn start_with(scenario: &str, change: impl FnOnce(&mut Command)) -> Program {
+        let mut command = Command::new(env::current_exe().expect("a program knows its path"));
+        command.env(SCENARIO, scenario).env_remove("SWARD_CONSOLE");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for variable in ["SWARD_DEADLOCK", "SWARD_STALL_MS"] {
+            command.env(variable, "off");
+        }
+        change(&mut command);
+        let mut child = command.spawn().expect("a child");
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Program { child, output }
+    }
+
+    /// Waits until it says this.
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        let mut said = String::new();
+        self.output.read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), line);
+    }
+
+    /// Gives it leave to go on.
+    fn go_on(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Lets it run to its end, and gives its standard error.
+    #[track_caller]
+    fn end(mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{errors}");
+        errors
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client that keeps its connection.
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    fn connect(path: &Path) -> Client {
+        let stream = UnixStream::connect(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Client(BufReader::new(stream))
+    }
+
+    /// Sends this and reads a line.
+    fn ask(&mut self, request: &[u8]) -> Value {
+        self.0.get_mut().write_all(request).unwrap();
+        let mut answer = String::new();
+        assert_ne!(self.0.read_line(&mut answer).unwrap(), 0, "no answer");
+        let value: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        assert_eq!(value["sward_console"], 1, "{value}");
+        value
+    }
+
+    /// Asks until the answer is as expected; fails by the watchdog.
+    fn ask_until(&mut self, holds: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let snapshot = self.ask(b"snapshot\n");
+            if holds(&snapshot) {
+                return snapshot;
+            }
+        }
+    }
+
+    fn is_dismissed(&mut self) -> bool {
+        // An error says so, too.
+        self.0.read(&mut [0]).unwrap_or(0) == 0
+    }
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().unwrap_or_else(|| panic!("no list {field} in {value}"))
+}
+
+fn sum(values: &[Value], field: &str) -> u64 {
+    values.iter().map(|value| value[field].as_u64().unwrap()).sum()
+}
+
+/// How many threads are in a state.
+fn threads_in(snapshot: &Value, state: &str, what: Option<&str>) -> u64 {
+    let is_it = |row: &&Value| row["state"] == state && row["what"].as_str() == what;
+    list(snapshot, "states").iter().find(is_it).map_or(0, |row| row["threads"].as_u64().unwrap())
+}
+
+// ---- what it says ---------------------------------------------------------------------------------------------------
+
+fn expect_crowd() {
+    for (engine, workers) in [("io_uring", 1), ("io_uring", 2), ("epoll", 1), ("epoll", 2)] {
+        let folder = Folder::new("crowd");
+        let mut program = Program::start_with("crowd", |command| {
+            command.env("SWARD_CONSOLE", folder.socket()).env(WORKERS, workers.to_string());
+            command.env("SWARD_ENGINE", engine);
+        });
+        program.expect("ready");
+        let mut client = Client::connect(&folder.socket());
+        let expected = [
+            ("parked", None, 4),
+            ("sleeping", None, 1),
+            ("system", Some("accept"), 1),
+            ("waiting", Some("the Mutex"), 1),
+            ("waiting", Some("an offloaded call"), 1),
+        ];
+        let snapshot = client.ask_until(|snapshot| {
+            // Counts and threads are looked at one after the other.
+            expected.iter().all(|&(state, what, count)| threads_in(snapshot, state, what) == count)
+                && snapshot["runtimes"][0]["unstarted"] == 0
+        });
+        assert_eq!(snapshot["pid"], program.child.id());
+        assert!(snapshot["program"].as_str().unwrap().starts_with("console"), "{snapshot}");
+        let [runtime] = list(&snapshot, "runtimes") else { panic!("{snapshot}") };
+        assert_eq!(
+            (&runtime["engine"], &runtime["live"], &runtime["unstarted"]),
+            (&engine.into(), &8.into(), &0.into())
+        );
+        assert_eq!(runtime["spawned"], 8);
+        let each = list(runtime, "workers");
+        assert_eq!((each.len(), sum(each, "live")), (workers, 8));
+        assert_eq!(sum(each, "switches"), runtime["switches"].as_u64().unwrap());
+        assert!(each.iter().all(|worker| worker["stall"].is_null()), "{runtime}");
+        assert_eq!((sum(list(&snapshot, "sites"), "threads"), &snapshot["unseen"]), (8, &0.into()));
+        let largest = &list(&snapshot, "sites")[0];
+        assert_eq!((&largest["threads"], &largest["mostly"]["state"]), (&3.into(), &"parked".into()));
+        assert!(largest["spawned_at"].as_str().unwrap().contains("console.rs:"), "{largest}");
+        let waits = list(&snapshot, "waits");
+        assert_eq!(waits.len(), 8, "all of them wait");
+        assert!(waits.is_sorted_by_key(|wait| std::cmp::Reverse(wait["for_ms"].as_u64())), "{waits:?}");
+        assert_eq!((&waits[0]["name"], &waits[0]["doing"]), (&"says \"hi\"\n".into(), &"is parked".into()));
+        assert!(
+            snapshot["memory"]["resident_bytes"].as_u64()
+                > snapshot["memory"]["stack_resident_bytes"].as_u64()
+        );
+        // Another client sees the same, and later.
+        let later = Client::connect(&folder.socket()).ask(b"\n");
+        assert!(later["uptime_us"].as_u64() > snapshot["uptime_us"].as_u64());
+        assert_eq!(later["states"], snapshot["states"]);
+        program.end();
+    }
+}
+
+fn expect_many() {
+    let folder = Folder::new("many");
+    let mut program = Program::start("many", &folder.socket(), 2);
+    program.expect("ready");
+    let mut client = Client::connect(&folder.socket());
+    let snapshot = client.ask_until(|snapshot| threads_in(snapshot, "parked", None) == MANY);
+    assert_eq!(sum(list(&snapshot, "sites"), "threads"), MANY + 1, "and main");
+    assert_eq!(list(&snapshot, "waits").len(), 20);
+    assert!(snapshot.to_string().len() < 10_000, "its size does not grow with the number of threads");
+    program.end();
+}
+
+fn expect_stall() {
+    for workers in [1, 2] {
+        let folder = Folder::new("stall");
+        let mut program = Program::start("stall", &folder.socket(), workers);
+        program.expect("ready");
+        let mut client = Client::connect(&folder.socket());
+        let stalled = |snapshot: &Value| {
+            let runtime = snapshot["runtimes"][0].clone();
+            list(&runtime, "workers").iter().find(|worker| !worker["stall"].is_null()).cloned()
+        };
+        let snapshot = client.ask_until(|snapshot| stalled(snapshot).is_some());
+        let worker = stalled(&snapshot).unwrap();
+        let by = worker["stall"]["by"].as_str().unwrap();
+        assert!(by.contains("\"lazy\", spawned at") && by.contains("console.rs:"), "{by}");
+        // The worker may say that it is awake a moment before the thread is in its call.
+        let snapshot = client.ask(b"snapshot\n");
+        let later = stalled(&snapshot).expect("nothing has changed");
+        assert!(later["stall"]["by"].as_str().unwrap().contains("the system call read"), "{later}");
+        assert!(later["stall"]["for_ms"].as_u64() > worker["stall"]["for_ms"].as_u64(), "{worker} {later}");
+        let seen = sum(list(&snapshot, "sites"), "threads");
+        assert_eq!(snapshot["unseen"].as_u64().unwrap() + seen, 2, "{snapshot}");
+        assert!(snapshot["unseen"].as_u64().unwrap() >= 1, "{snapshot}");
+        program.go_on();
+        program.expect("over");
+        client.ask_until(|snapshot| stalled(snapshot).is_none() && snapshot["unseen"] == 0);
+        program.end();
+    }
+}
+
+/// Otherwise the console's own OS threads would count as some that may still wake somebody.
+fn expect_deadlock() {
+    let folder = Folder::new("deadlock");
+    let mut program = Program::start_with("deadlock", |command| {
+        command.env("SWARD_CONSOLE", folder.socket()).env("SWARD_DEADLOCK", "total");
+    });
+    let mut errors = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(program.child.wait().unwrap().code(), Some(101), "{errors}");
+    assert!(errors.contains("deadlock: the only green thread"), "{errors}");
+    assert!(!folder.socket().exists());
+}
+
+// ---- to whom --------------------------------------------------------------------------------------------------------
+
+fn expect_clients_that_harm_nobody() {
+    let folder = Folder::new("clients");
+    let mut program = Program::start("quiet", &folder.socket(), 1);
+    program.expect("ready");
+    let path = folder.socket();
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    for garbage in ["nonsense\n", "snapshot snapshot\n", "\u{0}\n"] {
+        let mut client = Client::connect(&path);
+        let error = client.ask(garbage.as_bytes());
+        assert!(error["error"].as_str().unwrap().contains("snapshot"), "{error}");
+        assert!(client.ask(b"snapshot\n")["error"].is_null(), "it may try again");
+    }
+    let mut endless = Client::connect(&path);
+    let error = endless.ask(&[b'x'; 300]);
+    assert!(!error["error"].is_null());
+    assert!(endless.is_dismissed());
+    // Asks and is gone.
+    drop(UnixStream::connect(&path).unwrap().write_all(b"snapshot\n"));
+    // Asks, and never reads the answers.
+    let deaf = UnixStream::connect(&path).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    while (&deaf).write(&[b'\n'; 1000]).is_ok() {}
+    // Say nothing.
+    let mut silent: Vec<_> = (0..40).map(|_| Client::connect(&path)).collect();
+    let mut client = Client::connect(&path);
+    client.ask(b"snapshot\n");
+    assert!(silent[0].is_dismissed(), "the oldest make room");
+    let mut other = Client::connect(&path);
+    other.ask(b"\r\n");
+    client.ask(b"\n");
+
+    program.go_on();
+    program.expect("over");
+    assert!(client.is_dismissed() && other.is_dismissed() && silent.pop().unwrap().is_dismissed());
+    assert!(!path.exists(), "the socket goes with the run");
+    program.end();
+}
+
+// ---- when it comes and goes -----------------------------------------------------------------------------------------
+
+fn expect_one_console_for_all_runs() {
+    let folder = Folder::new("runs");
+    let mut program = Program::start("runs", &folder.socket(), 1);
+    program.expect("two");
+    let mut client = Client::connect(&folder.socket());
+    let snapshot = client.ask_until(|snapshot| {
+        list(snapshot, "runtimes").len() == 2 && sum(list(snapshot, "runtimes"), "live") == 2
+    });
+    assert_eq!(sum(list(&snapshot, "states"), "threads"), 2);
+    program.go_on();
+    program.expect("one");
+    client.ask_until(|snapshot| list(snapshot, "runtimes").len() == 1);
+    program.go_on();
+    program.expect("none");
+    assert!(client.is_dismissed() && !folder.socket().exists());
+    assert_eq!(program.end(), "");
+}
+
+fn expect_places() {
+    let folder = Folder::new("places");
+    // A directory.
+    let mut program = Program::start("quiet", &folder.0, 1);
+    program.expect("ready");
+    let path = folder.0.join(format!("{}.sock", program.child.id()));
+    assert_eq!(Client::connect(&path).ask(b"\n")["pid"], program.child.id());
+    // It has put something else there, which is not the console's to remove.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "mine").unwrap();
+    program.go_on();
+    program.expect("over");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    program.end();
+    // What a process leaves that is killed.
+    let mut killed = Program::start("quiet", &folder.socket(), 1);
+    killed.expect("ready");
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert!(folder.socket().exists());
+    let mut program = Program::start("quiet", &folder.socket(), 1);
+    program.expect("ready");
+    assert_eq!(Client::connect(&folder.socket()).ask(b"\n")["pid"], program.child.id());
+    assert_eq!(program.end(), "");
+}
+
+fn expect_taken() {
+    let folder = Folder::new("taken");
+    let refused = |path: &Path| {
+        let mut program = Program::start("taken", path, 1);
+        program.expect("ready");
+        let errors = program.end();
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(
+            errors.starts_with(&format!("sward: no console at {} (SWARD_CONSOLE): ", path.display())),
+            "{errors}"
+        );
+        errors
+    };
+    let path = folder.socket();
+    let listener = UnixListener::bind(&path).unwrap();
+    assert!(refused(&path).contains("another program listens there"));
+    // It has been looked at, and left alone.
+    drop(listener.accept().unwrap());
+    assert!(UnixStream::connect(&path).is_ok());
+    let file = folder.0.join("file");
+    fs::write(&file, "mine").unwrap();
+    assert!(refused(&file).contains("something is there that is no socket"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    refused(&folder.0.join("nowhere/console.sock"));
+    refused(&folder.0.join("long".repeat(40)));
+}
+
+fn expect_none() {
+    let mut program = Program::start_with("quiet", |_| ());
+    program.expect("ready");
+    let folder = format!("/proc/{}/task", program.child.id());
+    let names = || -> Vec<String> {
+        let threads = fs::read_dir(&folder).unwrap();
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok()).collect()
+    };
+    // It would be started after the monitor, and before the main closure.
+    while !names().iter().any(|name| name.starts_with("sward-monitor")) {}
+    let names = names();
+    assert!(!names.iter().any(|name| name.starts_with("sward-console")), "{names:?}");
+    assert_eq!(program.end(), "");
+}
