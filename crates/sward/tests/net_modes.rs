@@ -108,8 +108,12 @@ everywhere! {
         server.set_read_timeout(Some(Duration::from_nanos(1)))?;
         assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         server.set_read_timeout(Some(Duration::MAX))?;
-        client.write_all(b"x")?;
+        let client = thread::spawn(move || {
+            thread::sleep(SHORT);
+            client.write_all(b"x").map(|()| client)
+        });
         assert_eq!(server.read(&mut [0])?, 1);
+        drop(client.join().expect("it does not panic")?);
         Ok(())
     }
 
