@@ -5,6 +5,9 @@
 //! `mprotect` must do: it splits the slab's map, which costs two maps a guard out of `vm.max_map_count`. When
 //! those ran out, every `mmap` in the process would fail, the allocator's too; so the guards stop at a budget
 //! and leave the rest a few thousand.
+//!
+//! Emulators may take any advice and do nothing (qemu's user mode does), and an overflow would then write into the
+//! next stack without a word. So the first guard that `madvise` makes in a process is put to the test.
 
 use std::fs;
 use std::io;
@@ -34,9 +37,12 @@ pub enum Guards {
     Mprotect,
 }
 
-/// Set once the kernel has said that it does not know `MADV_GUARD_INSTALL`. (It also says so, up to Linux
-/// 6.14, of memory locked by `mlockall`; `mprotect` is right for that as well.)
+/// Set once the kernel has said that it does not know `MADV_GUARD_INSTALL`, or has been found to make no guards by it.
+/// (It also says that it does not, up to Linux 6.14, of memory locked by `mlockall`; `mprotect` is right for that as well.)
 static MADVISE_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Set once a guard made by `madvise` has been seen to guard.
+static MADVISE_PROVEN: AtomicBool = AtomicBool::new(false);
 
 /// How many guards of this process are made by `mprotect` now.
 static MPROTECT_GUARDS: AtomicUsize = AtomicUsize::new(0);
@@ -56,12 +62,17 @@ pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) 
     if guards == Guards::Automatic && !MADVISE_REFUSED.load(Ordering::Relaxed) {
         // SAFETY: the caller vouches for the page.
         if unsafe { libc::madvise(address as *mut libc::c_void, page_bytes(), MADV_GUARD_INSTALL) } == 0 {
-            return Ok(Guards::Automatic);
-        }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::EINVAL) {
-            let text = format!("cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}");
-            return Err(io::Error::new(error.kind(), text));
+            if MADVISE_PROVEN.load(Ordering::Relaxed) || is_inaccessible(address) {
+                MADVISE_PROVEN.store(true, Ordering::Relaxed);
+                return Ok(Guards::Automatic);
+            }
+        } else {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::EINVAL) {
+                let text =
+                    format!("cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}");
+                return Err(io::Error::new(error.kind(), text));
+            }
         }
         MADVISE_REFUSED.store(true, Ordering::Relaxed);
     }
@@ -73,6 +84,15 @@ pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) 
         return Err(no_more_guards(slot_bytes, &error.to_string()));
     }
     Ok(Guards::Mprotect)
+}
+
+/// Whether the kernel says that the page at `address` must not be touched. It is asked to make the page present, which it refuses
+/// with `EFAULT` for a guard page. All else counts as a no; so does what one says who takes any advice.
+fn is_inaccessible(address: usize) -> bool {
+    // SAFETY: `MADV_POPULATE_READ` changes no contents; if the page is mapped, it is only made present.
+    let outcome =
+        unsafe { libc::madvise(address as *mut libc::c_void, page_bytes(), libc::MADV_POPULATE_READ) };
+    outcome != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
 /// Gives `guards` guards back to the budget: they are unmapped.
@@ -120,7 +140,29 @@ fn no_more_guards(slot_bytes: usize, reason: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::mprotect_guards_max;
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::ptr;
+
+    use super::{MADV_GUARD_INSTALL, is_inaccessible, mprotect_guards_max, page_bytes};
+
+    /// What touching the page would do is told by a system call that reads it.
+    #[test]
+    fn a_guard_is_told_from_a_page_that_only_was_to_be_one() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping touches nothing that exists, and the rest uses that mapping.
+        unsafe {
+            let page = libc::mmap(ptr::null_mut(), page_bytes(), protection, flags, -1, 0);
+            assert_ne!(page, libc::MAP_FAILED);
+            assert!(!is_inaccessible(page.addr()));
+            libc::madvise(page, page_bytes(), MADV_GUARD_INSTALL);
+            let is_readable = libc::write(writer.as_raw_fd(), page, 1) == 1;
+            assert_eq!(is_inaccessible(page.addr()), !is_readable);
+            libc::munmap(page, page_bytes());
+        }
+    }
 
     #[test]
     fn budget_leaves_maps_for_the_rest_of_the_process() {

@@ -171,8 +171,16 @@ fn scarce_address_space_is_used_up_and_then_an_error() {
         let mapped_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         let bytes = (mapped_kib << 10) + (800 << 20);
         let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-        // SAFETY: the structure is valid.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let mut in_force = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the structures are valid.
+        unsafe {
+            assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &limit), 0);
+            libc::getrlimit(libc::RLIMIT_AS, &mut in_force);
+        }
+        if in_force.rlim_cur != bytes {
+            eprintln!("skipped: the limit is not in force, as under an emulator");
+            return;
+        }
 
         let mut pool = StackPool::new();
         let mut stacks = Vec::new();
@@ -190,6 +198,9 @@ fn scarce_address_space_is_used_up_and_then_an_error() {
         eprintln!("held: {error}");
     });
     assert_eq!(child.signal, None, "{}", child.errors);
+    if child.errors.contains("skipped: ") {
+        return eprintln!("{}", child.errors);
+    }
     assert!(child.errors.contains("held: cannot map a stack of 1048576 bytes"), "{}", child.errors);
 }
 

@@ -6,11 +6,15 @@ use sward_coroutine::{Guards, Stack, StackPool};
 
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Whether the slot that begins at an address is mapped.
+/// Whether the slot that begins at an address is mapped. Its second page is asked about: the guard is mapped, too, but
+/// emulators deny it.
 fn is_mapped(address: usize) -> bool {
-    let mut residency = [0u8; 16];
-    // SAFETY: mincore writes a byte for each of the (at most 16) pages; of unmapped ones it says ENOMEM.
-    unsafe { libc::mincore(address as *mut libc::c_void, STACK_BYTES, residency.as_mut_ptr()) == 0 }
+    let mut residency = 0u8;
+    // SAFETY: mincore writes a byte for the page; of an unmapped one it says ENOMEM.
+    unsafe {
+        let page_bytes = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+        libc::mincore((address + page_bytes) as *mut libc::c_void, page_bytes, &mut residency) == 0
+    }
 }
 
 #[test]

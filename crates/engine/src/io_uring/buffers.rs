@@ -23,6 +23,9 @@ pub(super) const GROUP: u16 = 0;
 /// Places in the ring; as many as the lender makes buffers.
 const ENTRIES: u16 = 4096;
 
+/// The largest page that a kernel for our processors can have, in bytes: 64 KiB on aarch64. It is also the length of the ring.
+const PAGE_BYTES_MAX: usize = 64 * 1024;
+
 /// What the kernel may pick from, and the stock behind it.
 pub(super) struct BufferRing {
     entries: *mut BufRingEntry,
@@ -36,7 +39,7 @@ pub(super) struct BufferRing {
 
 fn layout() -> Layout {
     Layout::array::<BufRingEntry>(ENTRIES.into())
-        .and_then(|layout| layout.align_to(4096))
+        .and_then(|layout| layout.align_to(PAGE_BYTES_MAX))
         .expect("a constant that is in range")
 }
 
