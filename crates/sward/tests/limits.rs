@@ -1,6 +1,8 @@
 //! Very many threads, very deep stacks, engines that are not there.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sward::thread;
 use sward::time::Duration;
@@ -23,14 +25,25 @@ fn is_alone() -> bool {
 /// As many threads as `count` sleep at once, and all wake. Returns the resident bytes of each while they sleep.
 fn sleep_at_once(count: usize, stack_bytes: usize, long: Duration) -> usize {
     let before = resident_bytes();
-    let sleep = move || thread::sleep(long);
+    let all_are_there = Arc::new(AtomicBool::new(false));
+    let sleep = || {
+        let all_are_there = Arc::clone(&all_are_there);
+        move || {
+            thread::sleep(long);
+            // On a slow machine the first would be over before the last has begun.
+            while !all_are_there.load(Ordering::Relaxed) {
+                thread::sleep(long);
+            }
+        }
+    };
     let sleepers: Vec<_> =
-        (0..count).map(|_| thread::Builder::new().stack_size(stack_bytes).spawn(sleep).unwrap()).collect();
+        (0..count).map(|_| thread::Builder::new().stack_size(stack_bytes).spawn(sleep()).unwrap()).collect();
     let handle = sward::Handle::current().unwrap();
     while handle.live_threads() <= count {
         thread::yield_now();
     }
     let each = (resident_bytes() - before) / count;
+    all_are_there.store(true, Ordering::Relaxed);
     for sleeper in sleepers {
         sleeper.join().unwrap();
     }

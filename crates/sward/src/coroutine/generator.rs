@@ -57,7 +57,8 @@ use super::fiber::{Door, Fiber, Turn};
 /// Its body borrows nothing:
 /// ```compile_fail,E0597
 /// let text = String::from("short-lived");
-/// let letters = sward::coroutine::Generator::new(|yielder| yielder.yield_value(text.len()));
+/// let borrowed = &text;
+/// let letters = sward::coroutine::Generator::new(move |yielder| yielder.yield_value(borrowed.len()));
 /// # let _: sward::coroutine::Generator<usize> = letters;
 /// ```
 /// The way out of it cannot be kept:
