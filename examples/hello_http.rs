@@ -40,8 +40,11 @@ const HEADERS_MAX: usize = 64;
 /// How long a client may go on sending after the last reply.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The value of the header Date, right to the second.
-static DATE: Mutex<[u8; 29]> = Mutex::new(*b"Thu, 01 Jan 1970 00:00:00 GMT");
+const DATE_BYTES: usize = "Thu, 01 Jan 1970 00:00:00 GMT".len();
+const REPLY_BYTES: usize = HEAD.len() + DATE_BYTES + END.len() + BODY.len();
+
+/// The whole reply, with a date that is right to the second: to answer is to copy it.
+static REPLY: Mutex<[u8; REPLY_BYTES]> = Mutex::new([0; REPLY_BYTES]);
 
 /// What the bytes that have come begin with.
 enum Parsed {
@@ -107,19 +110,20 @@ fn length(value: &[u8]) -> Option<usize> {
 /// Appends a reply to each request that `input` holds. Says how many bytes they took, and whether the
 /// connection is to be closed.
 fn answer(input: &[u8], replies: &mut Vec<u8>) -> (usize, bool) {
-    let date = *DATE.lock().expect("nobody panics with it");
+    let reply = *REPLY.lock().expect("nobody panics with it");
     let mut taken = 0;
     while taken < input.len() {
         match parse(&input[taken..]) {
             Parsed::Whole { bytes, wants_body, is_last } => {
                 taken += bytes;
-                replies.extend_from_slice(HEAD.as_bytes());
-                replies.extend_from_slice(&date);
-                replies.extend_from_slice(if is_last { LAST_END } else { END }.as_bytes());
-                replies.extend_from_slice(if wants_body { BODY } else { "" }.as_bytes());
+                let body = if wants_body { BODY } else { "" };
                 if is_last {
+                    replies.extend_from_slice(&reply[..HEAD.len() + DATE_BYTES]);
+                    replies.extend_from_slice(LAST_END.as_bytes());
+                    replies.extend_from_slice(body.as_bytes());
                     return (taken, true);
                 }
+                replies.extend_from_slice(&reply[..REPLY_BYTES - BODY.len() + body.len()]);
             }
             Parsed::Partial => break,
             Parsed::Refused(status) => {
@@ -164,21 +168,25 @@ fn converse(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Keeps [`DATE`] right.
+/// Puts the present time into [`REPLY`].
 fn tell_the_time() {
-    let mut seconds = interval(Duration::from_secs(1));
-    loop {
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        *DATE.lock().expect("nobody panics with it") =
-            date.as_bytes().try_into().expect("such a date has 29 letters");
-        seconds.tick();
-    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let reply = [HEAD, &date, END, BODY].concat();
+    *REPLY.lock().expect("nobody panics with it") =
+        reply.into_bytes().try_into().expect("such a date has 29 letters");
 }
 
 fn program(port: u16) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     println!("serving on http://{}/; Ctrl-C ends it", listener.local_addr()?);
-    thread::spawn(tell_the_time);
+    tell_the_time();
+    thread::spawn(|| {
+        let mut seconds = interval(Duration::from_secs(1));
+        loop {
+            seconds.tick();
+            tell_the_time();
+        }
+    });
     for stream in listener.incoming() {
         match stream {
             Ok(stream) => drop(thread::spawn(move || {
