@@ -14,7 +14,7 @@
 //!     └── table.rs                                  micro/*.rs
 //! ```
 //!
-//! Contenders are interleaved: each round runs each of them once, in a fresh process. The tables show medians.
+//! Contenders are interleaved: each round runs each of them once, in a fresh process. The tables show medians and the lowest values.
 
 mod configuration;
 mod contender;

@@ -47,11 +47,11 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     }
     let columns: Vec<String> = plan.configurations.iter().map(Configuration::to_string).collect();
     println!(
-        "Server CPU µs per message, median of {} rounds (in brackets: divided by the first row)\n",
+        "Server CPU µs per message, median / lowest of {} rounds (in brackets: the lowest, divided by the first row's)\n",
         plan.rounds
     );
     println!("{}", table::markdown(&echo, "server", &columns, 3));
-    println!("ns per operation, median of {} rounds (in brackets: divided by the first row)\n", plan.rounds);
+    println!("ns per operation, median / lowest of {} rounds (in brackets: the lowest, divided by the first row's)\n", plan.rounds);
     println!("{}", table::markdown(&micro, "runtime", &COSTS.map(String::from), 1));
     Ok(())
 }

@@ -27,9 +27,10 @@ impl Results {
         rows
     }
 
-    fn median(&self, row: &str, column: &str) -> Option<f64> {
+    /// The median and the lowest.
+    fn summary(&self, row: &str, column: &str) -> Option<(f64, f64)> {
         let cell = self.0.iter().find(|cell| cell.0 == row && cell.1 == column)?;
-        Some(median(cell.2.clone()))
+        Some((median(cell.2.clone()), cell.2.iter().copied().fold(f64::INFINITY, f64::min)))
     }
 }
 
@@ -39,17 +40,20 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A table of medians with `digits` decimals, and in brackets their ratios to the first row.
+/// A table of medians and lowest values with `digits` decimals, and in brackets the ratio of the lowest to the first row's: on
+/// a shared machine that has fast and slow minutes, the lowest are those of the fast ones for everybody.
 pub(crate) fn markdown(results: &Results, corner: &str, columns: &[String], digits: usize) -> String {
     let rows = results.rows();
     let mut text = format!("| {corner} | {} |\n|---|{}\n", columns.join(" | "), "--:|".repeat(columns.len()));
     for row in &rows {
         let _ = write!(text, "| {row} |");
         for column in columns {
-            let _ = match (results.median(row, column), results.median(rows[0], column)) {
-                (Some(value), Some(first)) => write!(text, " {value:.digits$} ({:.2}) |", value / first),
-                (Some(value), None) => write!(text, " {value:.digits$} |"),
-                _ => write!(text, " – |"),
+            let first = results.summary(rows[0], column).map_or(f64::NAN, |(_, lowest)| lowest);
+            let _ = match results.summary(row, column) {
+                Some((median, lowest)) => {
+                    write!(text, " {median:.digits$} / {lowest:.digits$} ({:.2}) |", lowest / first)
+                }
+                None => write!(text, " – |"),
             };
         }
         text.push('\n');
