@@ -51,7 +51,10 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
         plan.rounds
     );
     println!("{}", table::markdown(&echo, "server", &columns, 3));
-    println!("ns per operation, median / lowest of {} rounds (in brackets: the lowest, divided by the first row's)\n", plan.rounds);
+    println!(
+        "ns per operation, median / lowest of {} rounds (in brackets: the lowest, divided by the first row's)\n",
+        plan.rounds
+    );
     println!("{}", table::markdown(&micro, "runtime", &COSTS.map(String::from), 1));
     Ok(())
 }

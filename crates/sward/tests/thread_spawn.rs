@@ -10,6 +10,18 @@ use sward::thread::{self, Builder};
 use sward_testing::{everywhere, on_every_engine};
 
 everywhere! {
+    fn an_unchecked_spawn_may_borrow() {
+        let mut text = String::from("mine");
+        // SAFETY: joined before `text` goes, and the handle is used up by that.
+        let thread = unsafe {
+            thread::Builder::new().spawn_unchecked(|| {
+                text.push_str(", still");
+                &text
+            })
+        };
+        assert_eq!(thread.unwrap().join().unwrap(), "mine, still");
+    }
+
     fn join_gives_the_result() {
         let text = String::from("moved in and out");
         let thread = thread::spawn(move || text);

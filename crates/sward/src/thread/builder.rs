@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::join_handle::Joiner;
 use super::scope::{Scope, ScopeData, ScopedJoinHandle};
-use super::{JoinHandle, OsPacket, Packet, Thread, set_current_task};
+use super::{JoinHandle, OsPacket, Packet, Thread, packet, set_current_task};
 use crate::runtime::mailbox::Message;
 use crate::runtime::shared::Shared;
 use crate::runtime::task::Task;
@@ -74,14 +74,34 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // SAFETY: closure and result are 'static.
+        unsafe { self.spawn_unchecked(f) }
+    }
+
+    /// As [`spawn`](Builder::spawn), for a closure that borrows: [`std::thread::Builder::spawn_unchecked`]. A [`scope`](super::scope) does the
+    /// same safely.
+    ///
+    /// # Errors
+    /// As [`spawn`](Builder::spawn).
+    ///
+    /// # Safety
+    /// What `f` and its result borrow outlives the thread, and every handle that could still give the result.
+    #[track_caller]
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
         let exit =
             Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
         if let Some(exit) = &exit {
             exit.enter();
         }
-        // SAFETY: closure and result are 'static.
+        // SAFETY: the caller's word.
         let joiner = unsafe { self.spawn_here(f, exit.clone()) };
-        joiner.inspect_err(|_| exit.iter().for_each(|exit| exit.leave())).map(JoinHandle)
+        let Joiner { thread, packet } = joiner.inspect_err(|_| exit.iter().for_each(|exit| exit.leave()))?;
+        // SAFETY: the caller's word.
+        Ok(JoinHandle(Joiner { thread, packet: unsafe { packet::forever(packet) } }))
     }
 
     /// Starts a scoped thread: see [`scope`](super::scope).

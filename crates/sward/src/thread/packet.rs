@@ -115,6 +115,15 @@ impl<F, T> TakeResult<T> for Packet<F, T> {
     }
 }
 
+/// The joiner's side, without the bound on what the closure and the result borrow.
+///
+/// # Safety
+/// What they borrow outlives it.
+pub(crate) unsafe fn forever<'a, T>(side: Arc<dyn TakeResult<T> + 'a>) -> Arc<dyn TakeResult<T>> {
+    // SAFETY: only the lifetime bound of the trait object changes, and the caller vouches for what it bounds.
+    unsafe { std::mem::transmute::<Arc<dyn TakeResult<T> + 'a>, Arc<dyn TakeResult<T> + 'static>>(side) }
+}
+
 /// The joiner's side of an OS thread: joins that thread, too.
 pub(crate) struct OsPacket<P> {
     packet: Arc<P>,
