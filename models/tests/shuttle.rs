@@ -18,13 +18,14 @@ mod sync;
 #[path = "shuttle/thread.rs"]
 mod thread;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use queue::{Fifo, Lifo, Priority};
 use sync::semaphore::Semaphore;
-use sync::{Barrier, Condvar, Event, Mutex, Once, RwLock};
+use sync::{Barrier, Condvar, Event, Mutex, Once, ReentrantMutex, RwLock};
 use thread::{Kind, spawn};
 
 const INTERLEAVINGS: usize = 10_000;
@@ -68,6 +69,26 @@ fn mutex() {
         let shared = Arc::clone(&lock);
         three(move |_| (0..2).for_each(|_| *shared.lock().unwrap() += 1));
         assert_eq!(*lock.try_lock().unwrap(), 6);
+    });
+}
+
+#[test]
+fn reentrant_mutex() {
+    check(|| {
+        let lock = Arc::new(ReentrantMutex::new(Cell::new((0, 0))));
+        let shared = Arc::clone(&lock);
+        three(move |_| {
+            let outer = shared.lock();
+            let (first, second) = outer.get();
+            outer.set((first + 1, second));
+            shuttle::thread::yield_now();
+            let inner = shared.lock();
+            inner.set((first + 1, second + 1));
+            drop(outer);
+            shuttle::thread::yield_now();
+            assert_eq!(inner.get(), (first + 1, second + 1));
+        });
+        assert_eq!(lock.try_lock().unwrap().get(), (3, 3));
     });
 }
 

@@ -25,13 +25,16 @@ pub(crate) mod reason {
 }
 
 pub(crate) mod task {
+    use std::num::NonZeroU64;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use shuttle::sync::{Condvar, Mutex};
 
     use crate::thread::Kind;
 
     pub(crate) struct Task {
+        id: NonZeroU64,
         kind: Kind,
         state: Mutex<State>,
         changed: Condvar,
@@ -46,7 +49,13 @@ pub(crate) mod task {
 
     impl Task {
         pub(crate) fn new(kind: Kind) -> Task {
-            Task { kind, state: Mutex::default(), changed: Condvar::new() }
+            static TASKS: AtomicU64 = AtomicU64::new(0);
+            let id = NonZeroU64::MIN.saturating_add(TASKS.fetch_add(1, Ordering::Relaxed));
+            Task { id, kind, state: Mutex::default(), changed: Condvar::new() }
+        }
+
+        pub(crate) fn id(&self) -> NonZeroU64 {
+            self.id
         }
 
         pub(crate) fn is_green(&self) -> bool {

@@ -18,6 +18,8 @@ mod poison;
 mod raw_mutex;
 #[path = "../../../crates/sward/src/sync/raw_rwlock.rs"]
 mod raw_rwlock;
+#[path = "../../../crates/sward/src/sync/reentrant_mutex.rs"]
+mod reentrant_mutex;
 #[path = "../../../crates/sward/src/sync/rwlock.rs"]
 mod rwlock;
 #[path = "../../../crates/sward/src/sync/semaphore.rs"]
@@ -32,5 +34,6 @@ pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;
 pub(crate) use mutex::{Mutex, MutexGuard};
 pub(crate) use once::Once;
+pub(crate) use reentrant_mutex::ReentrantMutex;
 pub(crate) use rwlock::RwLock;
 pub(crate) use std::sync::PoisonError;

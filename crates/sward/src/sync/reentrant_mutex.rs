@@ -5,9 +5,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::raw_mutex::RawMutex;
+use crate::primitive::{AtomicU64, Ordering};
 use crate::thread;
 
 /// A mutex that the thread which holds it may lock any number of times more. The holder is a thread in the
