@@ -19,24 +19,41 @@ pub(crate) fn return_addresses(base: usize) -> Vec<usize> {
     addresses
 }
 
+/// Code by its module and by its file: programs with full debug information or with none know the names with their paths, those with
+/// line tables only know the files.
+struct Place {
+    module: &'static str,
+    file: &'static str,
+}
+
 /// Frames of this library's engine room, which every suspended thread has at the top.
-const SUSPENSION: [&str; 9] = [
-    "backtrace::",
-    "corosensei::",
-    "sward_coroutine::",
-    "sward::diagnosis::",
-    "sward::runtime::",
-    "core::ops::function",
-    "std::panicking::",
-    "std::panic::catch_unwind",
-    "core::panic::",
+const ENGINE_ROOM: [Place; 9] = [
+    Place { module: "backtrace::", file: "/backtrace-0." },
+    Place { module: "corosensei::", file: "/corosensei-0." },
+    Place { module: "sward_coroutine::", file: "coroutine/src/" },
+    Place { module: "sward::diagnosis::", file: "sward/src/diagnosis/" },
+    Place { module: "sward::runtime::", file: "sward/src/runtime/" },
+    Place { module: "core::ops::function", file: "core/src/ops/function.rs" },
+    Place { module: "std::panicking::", file: "std/src/panicking.rs" },
+    Place { module: "std::panic::catch_unwind", file: "std/src/panic.rs" },
+    Place { module: "core::panic::", file: "core/src/panic/" },
 ];
+
+/// The frame that calls the thread's closure; below it stand the worker's.
+const BOTTOM: Place = Place { module: "sward::thread::packet::", file: "sward/src/thread/packet.rs" };
+
+/// What a registry adds to the directories of this workspace's packages.
+const PACKAGE_SUFFIX: &str = concat!("-", env!("CARGO_PKG_VERSION"));
+
+impl Place {
+    fn holds(&self, name: &str, file: &str) -> bool {
+        name.trim_start_matches('<').starts_with(self.module)
+            || file.replace(PACKAGE_SUFFIX, "").contains(self.file)
+    }
+}
 
 /// Frames of assembly that nobody wants to see.
 const TRAMPOLINES: [&str; 2] = ["__rust", "stack_"];
-
-/// The frame that calls the thread's closure; below it stand the worker's.
-const BOTTOM: &str = "sward::thread::packet::";
 
 /// The names of the frames that belong to the user or to a call that the user made, a line or two each. Slow: tens of microseconds a
 /// frame, and much more the first time, when debug information is read.
@@ -47,14 +64,15 @@ pub(super) fn describe(addresses: &[usize]) -> String {
     for &address in addresses {
         backtrace::resolve(std::ptr::without_provenance_mut(address), |symbol| {
             let name = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
-            over |= name.trim_start_matches('<').starts_with(BOTTOM);
-            let is_ours = SUSPENSION.iter().any(|part| name.trim_start_matches('<').starts_with(part));
+            let file = symbol.filename().map(|file| file.to_string_lossy()).unwrap_or_default();
+            over |= BOTTOM.holds(&name, &file);
+            let is_ours = ENGINE_ROOM.iter().any(|place| place.holds(&name, &file));
             if over || is_ours || TRAMPOLINES.iter().any(|part| name.starts_with(part)) {
                 return;
             }
             let _ = writeln!(text, "  {number:>4}: {name}");
-            if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-                let _ = writeln!(text, "             at {}:{line}", file.display());
+            if let Some(line) = symbol.lineno() {
+                let _ = writeln!(text, "             at {file}:{line}");
             }
             number += 1;
         });
