@@ -15,6 +15,7 @@
 //! | `pool.rs` | one worker's stacks: reuse, growth, trimming |
 //! | `coroutine.rs` | a function on a stack; the one place where execution switches |
 //! | `overflow.rs` | the report of a stack overflow |
+//! | `prefetch.rs` | fetching from memory before it is needed |
 //!
 //! A round trip, on one thread:
 //! ```
@@ -40,6 +41,7 @@ mod coroutine;
 mod guard;
 mod overflow;
 mod pool;
+mod prefetch;
 mod slab;
 mod stack;
 
@@ -48,5 +50,6 @@ pub use coroutine::{Coroutine, Suspender, on_stack};
 pub use guard::Guards;
 pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
 pub use pool::{StackPool, StackStatistics};
+pub use prefetch::prefetch;
 pub use slab::StackMemory;
 pub use stack::Stack;

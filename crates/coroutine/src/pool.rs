@@ -19,6 +19,9 @@ const SLOT_PAGES_MIN: usize = 3;
 /// How many stacks of each size, those that go out next, are not trimmed.
 const HOT_STACKS: usize = 16;
 
+/// The top of a stack is fetched into the cache this many stacks before it goes out.
+const AHEAD: usize = 4;
+
 /// A store of stacks, by size. Owned by one worker.
 #[derive(Debug)]
 pub struct StackPool {
@@ -190,6 +193,9 @@ impl Class {
                 self.low = self.low.min(left);
                 self.settled = self.settled.min(left);
                 self.trimmed = self.trimmed.min(left);
+                if let Some(soon) = left.checked_sub(AHEAD).map(|place| &self.free[place]) {
+                    soon.prefetch();
+                }
                 Ok(stack)
             }
             None => self.cut(pool, guards),

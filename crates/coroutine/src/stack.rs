@@ -10,6 +10,7 @@ use std::ptr::{self, NonNull};
 
 use corosensei::stack::StackPointer;
 
+use crate::prefetch::prefetch;
 use crate::slab::{Slab, page_bytes};
 
 /// Tops of neighbouring slots differ by this many bytes (a cache line) ...
@@ -74,6 +75,12 @@ impl Stack {
         self.placed += bytes;
         self.base = StackPointer::new(base).expect("the slot does not lie at address 0");
         NonNull::new(place).expect("the slot does not lie at address 0")
+    }
+
+    /// Has the processor fetch the top, where [`Stack::place`] will write.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(ptr::without_provenance::<u8>(self.base.get() - 1));
     }
 
     /// What has been placed is not needed any more.

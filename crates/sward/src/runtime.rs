@@ -25,6 +25,7 @@ pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
 pub(crate) mod reason;
+mod roster;
 pub(crate) mod shared;
 #[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
 pub(crate) mod span;

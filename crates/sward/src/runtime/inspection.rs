@@ -65,7 +65,7 @@ fn waiting(local: &Local) -> Doing<'_> {
 impl Worker {
     /// Every green thread that has started here and is not over.
     pub(crate) fn live(&self) -> Vec<Started> {
-        let share = |&task: &*const Task| {
+        let share = |task: *const Task| {
             // SAFETY: the worker owns a reference to what is on the list.
             unsafe {
                 Arc::increment_strong_count(task);

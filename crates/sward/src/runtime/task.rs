@@ -69,8 +69,8 @@ pub(crate) struct Local {
     pub(crate) expired: Cell<bool>,
     /// A cancel or a deadline has begun to unwind it.
     pub(crate) cancelling: Cell<bool>,
-    /// Its place in the worker's list of live tasks.
-    pub(crate) live_index: Cell<u32>,
+    /// Its place in the worker's [`Roster`](super::roster::Roster).
+    pub(crate) place: Cell<u32>,
     pub(crate) spans: ThreadSpans,
 }
 
@@ -95,7 +95,7 @@ impl Local {
             deadline: Cell::new(ptr::null()),
             expired: Cell::new(false),
             cancelling: Cell::new(false),
-            live_index: Cell::new(0),
+            place: Cell::new(0),
             spans: ThreadSpans::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! A worker's timers: a hierarchical timing wheel over nodes that lie in the frames of those who wait.
+//! A worker's timers: a hierarchical timing wheel. The timers themselves lie in the frames of those who wait.
 //!
 //! Insert and remove are a few loads and stores, however many timers there are. Time is counted in ticks of 2^16 ns
 //! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late.
@@ -16,16 +16,21 @@
 //! away and an idle worker sleeps until then. (G. Varghese, T. Lauck, "Hashed and hierarchical timing
 //! wheels", 1987.)
 //!
-//! To move a timer is to touch the stack of a thread that has not run for long: half a microsecond. So the levels are few, and
-//! those that cascade at once are few, too: of a hundred thousand sleepers that wake within a second, 1,700.
+//! To move a timer is to touch the stack of a thread that has not run for long: a third of a microsecond, spent waiting for
+//! memory. So a slot is an array of addresses, not a list that leads from one stack to the next: who goes through it knows early what
+//! will be needed, and has it fetched meanwhile. And the levels are few, and those that cascade at once are few, too: of a
+//! hundred thousand sleepers that wake within a second, 1,700.
 //!
 //! To wake an idle processor costs as much as many timers. So the more timers there are, the longer the worker sleeps
 //! between two times of firing: a microsecond for each, a millisecond at the most. A few timers fire to the tick; of a hundred thousand
 //! those of a millisecond fire together.
 
 use std::cell::Cell;
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
+
+use sward_coroutine::prefetch;
 
 use super::deadline::Deadline;
 use super::task::Task;
@@ -37,31 +42,36 @@ const DIGIT_BITS: u32 = 8;
 const SLOTS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = 6;
 
+/// A slot without timers keeps room for this many.
+const ROOM_KEPT: usize = 16;
+
+/// How many timers ahead memory is asked for what they need.
+const AHEAD: usize = 8;
+
 /// A timer, in the frame of a suspended green thread.
 ///
-/// From [`Timers::insert`] until it has fired or been removed, it is linked into the wheel and must neither move nor go.
+/// From [`Timers::insert`] until it has fired or been removed, the wheel holds its address, and it must neither move nor go.
 pub(crate) struct Timer {
-    previous: Cell<*const Timer>,
-    next: Cell<*const Timer>,
     tick: Cell<u64>,
-    /// Level and slot while linked; `UNLINKED` otherwise.
-    place: Cell<u16>,
+    /// Number of its slot, counted over all levels, while the wheel holds it; `NOWHERE` otherwise.
+    slot: Cell<u16>,
+    /// Where in the slot.
+    place: Cell<u32>,
     fired: Cell<bool>,
     task: *const Task,
     /// Null: the end of a wait. Otherwise a deadline that outlasts single waits.
     deadline: *const Deadline,
 }
 
-const UNLINKED: u16 = u16::MAX;
+const NOWHERE: u16 = u16::MAX;
 
 impl Timer {
     /// A timer for `task`, not started.
     pub(crate) fn new(task: *const Task) -> Timer {
         Timer {
-            previous: Cell::new(ptr::null()),
-            next: Cell::new(ptr::null()),
             tick: Cell::new(0),
-            place: Cell::new(UNLINKED),
+            slot: Cell::new(NOWHERE),
+            place: Cell::new(0),
             fired: Cell::new(false),
             task,
             deadline: ptr::null(),
@@ -100,8 +110,8 @@ pub(crate) struct Timers {
     last_fired: Duration,
     /// A bit for each slot that is not empty.
     occupied: [[u64; SLOTS / 64]; LEVELS],
-    /// The first timer of each slot.
-    slots: Box<[[*const Timer; SLOTS]; LEVELS]>,
+    /// The slots of all levels, the lowest level first.
+    slots: Box<[Vec<NonNull<Timer>>]>,
 }
 
 impl Timers {
@@ -112,7 +122,7 @@ impl Timers {
             length: 0,
             last_fired: Duration::ZERO,
             occupied: [[0; SLOTS / 64]; LEVELS],
-            slots: Box::new([[ptr::null(); SLOTS]; LEVELS]),
+            slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
         }
     }
 
@@ -128,67 +138,60 @@ impl Timers {
     /// Starts `timer`.
     ///
     /// # Safety
-    /// The timer is not linked, and stays where it is until it has fired or been removed.
+    /// No wheel holds the timer, and it stays where it is until it has fired or been removed.
     pub(crate) unsafe fn insert(&mut self, timer: NonNull<Timer>, deadline: Instant) {
         let nanoseconds = deadline.saturating_duration_since(self.start).as_nanos();
         let last = u64::MAX >> TICK_BITS;
         let tick = u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(last).min(last);
         // SAFETY: the caller vouches for the timer.
         unsafe { timer.as_ref() }.tick.set(tick.max(self.now));
-        self.link(timer.as_ptr());
+        self.place(timer);
         self.length += 1;
     }
 
     /// Stops `timer` if it is running.
     ///
     /// # Safety
-    /// If the timer is linked, then into this wheel.
+    /// If a wheel holds the timer, it is this one.
     pub(crate) unsafe fn remove(&mut self, timer: &Timer) {
-        if timer.place.get() != UNLINKED {
-            self.unlink(timer);
-            self.length -= 1;
+        if timer.slot.get() == NOWHERE {
+            return;
         }
+        let (slot, place) = (timer.slot.replace(NOWHERE) as usize, timer.place.get() as usize);
+        let timers = &mut self.slots[slot];
+        timers.swap_remove(place);
+        match timers.get(place) {
+            // SAFETY: what the wheel holds stays where it is (contract of `insert`).
+            Some(moved) => unsafe { moved.as_ref() }.place.set(place as u32),
+            None => self.leave(slot),
+        }
+        self.length -= 1;
     }
 
-    fn link(&mut self, timer: *const Timer) {
-        // SAFETY: linked timers stay where they are (contract of `insert`), and so does this one.
-        let node = unsafe { &*timer };
+    /// Puts a timer into the slot of its tick.
+    fn place(&mut self, timer: NonNull<Timer>) {
+        // SAFETY: what the wheel holds stays where it is (contract of `insert`).
+        let node = unsafe { timer.as_ref() };
         let difference = (node.tick.get() ^ self.now) | 1;
         let level = ((63 - difference.leading_zeros()) / DIGIT_BITS) as usize;
-        let slot = (node.tick.get() >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
-        let first = self.slots[level][slot];
-        node.previous.set(ptr::null());
-        node.next.set(first);
-        node.place.set((level * SLOTS + slot) as u16);
-        if !first.is_null() {
-            // SAFETY: as above.
-            unsafe { &*first }.previous.set(timer);
-        }
-        self.slots[level][slot] = timer;
-        self.occupied[level][slot / 64] |= 1 << (slot % 64);
+        let digit = (node.tick.get() >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
+        let slot = level * SLOTS + digit;
+        let timers = &mut self.slots[slot];
+        node.slot.set(slot as u16);
+        node.place.set(timers.len() as u32);
+        timers.push(timer);
+        self.occupied[level][digit / 64] |= 1 << (digit % 64);
     }
 
-    fn unlink(&mut self, node: &Timer) {
-        let (level, slot) = (node.place.get() as usize / SLOTS, node.place.get() as usize % SLOTS);
-        let (previous, next) = (node.previous.get(), node.next.get());
-        if !next.is_null() {
-            // SAFETY: neighbours of a linked timer are linked, so they are where they were.
-            unsafe { &*next }.previous.set(previous);
-        }
-        if previous.is_null() {
-            self.slots[level][slot] = next;
-            if next.is_null() {
-                self.vacate(level, slot);
+    /// After the last timer of a slot has left it.
+    fn leave(&mut self, slot: usize) {
+        let timers = &mut self.slots[slot];
+        if timers.is_empty() {
+            if timers.capacity() > ROOM_KEPT {
+                *timers = Vec::new();
             }
-        } else {
-            // SAFETY: as above.
-            unsafe { &*previous }.next.set(next);
+            self.occupied[slot / SLOTS][slot % SLOTS / 64] &= !(1 << (slot % 64));
         }
-        node.place.set(UNLINKED);
-    }
-
-    fn vacate(&mut self, level: usize, slot: usize) {
-        self.occupied[level][slot / 64] &= !(1 << (slot % 64));
     }
 
     /// The first slot of a level, from `slot` on, that is not empty.
@@ -229,33 +232,58 @@ impl Timers {
 
     /// Moves the present towards `now` and takes out the next timer whose time has come. `None`: there is no more.
     ///
-    /// The timer is marked as fired, and the wheel does not know it any more.
+    /// The timer is marked as fired, and the wheel does not hold it any more.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<NonNull<Timer>> {
         let present = (now.saturating_duration_since(self.start).as_nanos() >> TICK_BITS) as u64;
         while let Some((level, tick)) = self.next_slot().filter(|&(_, tick)| tick <= present) {
             self.now = self.now.max(tick);
-            let slot = (tick >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
+            let slot = level * SLOTS + (tick >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
             if level == 0 {
-                let due = NonNull::new(self.slots[0][slot].cast_mut()).expect("the slot is occupied");
-                // SAFETY: linked timers stay where they are.
-                let timer = unsafe { due.as_ref() };
-                self.unlink(timer);
-                self.length -= 1;
                 self.last_fired = now.saturating_duration_since(self.start);
-                timer.fired.set(true);
-                return Some(due);
+                return self.fire(slot);
             }
-            let mut timer = std::mem::replace(&mut self.slots[level][slot], ptr::null());
-            self.vacate(level, slot);
-            while !timer.is_null() {
-                // SAFETY: as above.
-                let next = unsafe { &*timer }.next.get();
-                self.link(timer);
-                timer = next;
-            }
+            self.cascade(slot);
         }
         self.now = self.now.max(present);
         None
+    }
+
+    /// Takes a timer out of a slot whose time has come.
+    fn fire(&mut self, slot: usize) -> Option<NonNull<Timer>> {
+        let timers = &mut self.slots[slot];
+        let due = timers.pop()?;
+        prefetch_due(timers);
+        self.leave(slot);
+        self.length -= 1;
+        // SAFETY: what the wheel holds stays where it is (contract of `insert`).
+        let timer = unsafe { due.as_ref() };
+        timer.slot.set(NOWHERE);
+        timer.fired.set(true);
+        Some(due)
+    }
+
+    /// Moves the timers of a slot that the present has reached to lower levels.
+    fn cascade(&mut self, slot: usize) {
+        let timers = mem::take(&mut self.slots[slot]);
+        self.leave(slot);
+        for (place, &timer) in timers.iter().enumerate() {
+            if let Some(later) = timers.get(place + AHEAD) {
+                prefetch(later.as_ptr());
+            }
+            self.place(timer);
+        }
+    }
+}
+
+/// Has the processor fetch what firing the last timers of a slot will need: the timer, and some turns later its task.
+fn prefetch_due(timers: &[NonNull<Timer>]) {
+    let from_last = |count: usize| Some(timers[timers.len().checked_sub(count)?].as_ptr());
+    if let Some(later) = from_last(AHEAD) {
+        prefetch(later);
+    }
+    if let Some(soon) = from_last(AHEAD / 2) {
+        // SAFETY: what the wheel holds stays where it is (contract of `Timers::insert`).
+        prefetch(unsafe { (*soon).task });
     }
 }
 
@@ -290,7 +318,7 @@ mod tests {
         unsafe { wheel.insert(NonNull::from(&timer), start + SECOND + Duration::from_nanos(u64::MAX)) };
         assert!(wheel.pop_due(start + 3600 * SECOND).is_none());
         assert!(wheel.next_deadline().is_some_and(|at| at > start + 3600 * SECOND));
-        // SAFETY: linked into this wheel.
+        // SAFETY: this wheel holds it.
         unsafe { wheel.remove(&timer) };
     }
 
@@ -314,7 +342,7 @@ mod tests {
                     Step::Remove(which) => {
                         if let Some(&key) = model.keys().nth(which) {
                             let (_, timer) = model.remove(&key).unwrap();
-                            // SAFETY: linked into this wheel.
+                            // SAFETY: this wheel holds it.
                             unsafe { wheel.remove(&timer) };
                             prop_assert!(!timer.fired());
                         }
@@ -344,7 +372,7 @@ mod tests {
                 }
             }
             for (_, timer) in model.values() {
-                // SAFETY: linked into this wheel.
+                // SAFETY: this wheel holds it.
                 unsafe { wheel.remove(timer) };
             }
         }

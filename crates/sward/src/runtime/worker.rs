@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sward_coroutine::{Coroutine, OverflowReport, StackPool, Suspender, watch_overflow};
+use sward_coroutine::{Coroutine, OverflowReport, StackPool, Suspender, prefetch, watch_overflow};
 use sward_engine::{Completed, Engine, LentBuffer, Operation, Source, Submitted};
 
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
 use super::mailbox::{Errand, Message, Progress};
+use super::roster::Roster;
 use super::shared::Shared;
 use super::task::{Local, Task, Waiting};
 use super::timers::{Timer, Timers};
@@ -45,6 +46,9 @@ const TRIM: usize = 64;
 
 /// How long a stack is unused before it is trimmed: this, and at most twice this.
 const TRIM_PERIOD: Duration = Duration::from_secs(1);
+
+/// A run queue that is empty keeps room for this many threads.
+const QUEUE_KEPT: usize = 1024;
 
 thread_local! {
     /// The worker that runs on this OS thread, or null.
@@ -62,7 +66,7 @@ pub(crate) struct Worker {
     pub(super) ready: Owned<VecDeque<*const Task>>,
     fresh: crossbeam_deque::Worker<Arc<Task>>,
     /// Everything started here and not over. The worker owns one reference to each.
-    pub(super) live: Owned<Vec<*const Task>>,
+    pub(super) live: Owned<Roster>,
     engine: Owned<Box<dyn Engine>>,
     timers: Owned<Timers>,
     pub(super) stacks: Owned<StackPool>,
@@ -116,7 +120,7 @@ impl Worker {
             current: Cell::new(ptr::null()),
             ready: Owned::new(VecDeque::new()),
             fresh,
-            live: Owned::new(Vec::new()),
+            live: Owned::new(Roster::new()),
             engine: Owned::new(engine),
             timers: Owned::new(Timers::new(Instant::now())),
             stacks: Owned::new(StackPool::new()),
@@ -281,8 +285,7 @@ impl Worker {
             (*task).set_local(local);
         }
         self.live.with(|live| {
-            local.live_index.set(live.len() as u32);
-            live.push(task);
+            local.place.set(live.insert(task) as u32);
             self.counters.live.store(live.len(), Ordering::Relaxed);
         });
         Counters::add(&self.counters.spawned, 1);
@@ -294,7 +297,7 @@ impl Worker {
     fn finish(&self, task: *const Task) {
         // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
         let local = unsafe { local_of(task) };
-        let index = local.live_index.get() as usize;
+        let place = local.place.get() as usize;
         // SAFETY: as above.
         local.spans.close(unsafe { &*task });
         // SAFETY: as above. It is taken off the stack on which it lies, and nobody finds `local` any more.
@@ -309,11 +312,7 @@ impl Worker {
         }
         self.stacks.with(|stacks| stacks.give_back(stack));
         self.live.with(|live| {
-            live.swap_remove(index);
-            if let Some(&moved) = live.get(index) {
-                // SAFETY: live, and ours.
-                unsafe { local_of(moved) }.live_index.set(index as u32);
-            }
+            live.remove(place);
             self.counters.live.store(live.len(), Ordering::Relaxed);
         });
         if self.shared.is_watched() {
@@ -342,7 +341,7 @@ impl Worker {
                 Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
                 Message::Stop => {
                     self.stopping.set(true);
-                    let live = self.live.with(|live| live.clone());
+                    let live: Vec<_> = self.live.with(|live| live.iter().collect());
                     for task in live {
                         // SAFETY: live, and nothing ends while the scheduler runs.
                         let task = unsafe {
@@ -396,7 +395,7 @@ impl Worker {
         let now = Instant::now();
         // One at a time: what a timer does may touch other timers.
         while let Some(timer) = self.timers.with(|timers| timers.pop_due(now)) {
-            // SAFETY: it was linked, so it lies in a frame of a task of this worker, and none runs now.
+            // SAFETY: the wheel held it, so it lies in a frame of a task of this worker, and none runs now.
             let timer = unsafe { timer.as_ref() };
             // SAFETY: as above.
             let task = unsafe { &*timer.task() };
@@ -470,6 +469,7 @@ impl Worker {
             if u128::from(now.wrapping_sub(self.trim_period.get())) >= TRIM_PERIOD.as_millis() {
                 self.trim_period.set(now);
                 stacks.begin_period();
+                self.ready.with(trim_queue);
             }
             stacks.trim(TRIM) == TRIM
         })
@@ -644,7 +644,7 @@ impl Worker {
 
     /// Stops a timer that [`Worker::start_timer`] of this worker has started.
     pub(super) fn stop_timer(&self, timer: &Timer) {
-        // SAFETY: if it is linked, then into this wheel.
+        // SAFETY: if a wheel holds it, it is this one.
         self.timers.with(|timers| unsafe { timers.remove(timer) });
     }
 }
@@ -685,18 +685,10 @@ fn next_ready(ready: &mut VecDeque<*const Task>) -> Option<*const Task> {
     task
 }
 
-/// Has the processor fetch the cache line at an address, which may be any.
-#[inline(always)]
-fn prefetch<T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which does not fault.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint, which does not fault.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+/// Gives back what a burst has left.
+fn trim_queue(ready: &mut VecDeque<*const Task>) {
+    if ready.capacity() > QUEUE_KEPT {
+        ready.shrink_to(QUEUE_KEPT);
     }
 }
 
