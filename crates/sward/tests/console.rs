@@ -1,7 +1,7 @@
 //! `SWARD_CONSOLE`: what the console of a process says, to whom, and when it comes and goes.
 //!
-//! The variable is the process's, so this is a program without a harness: without a scenario it is the parent, which runs itself once for
-//! each scenario and talks to its console.
+//! The variable is the process's, so this is a program without a harness, which runs itself once for each scenario and talks to its
+//! console.
 
 use std::env;
 use std::fs;
@@ -9,52 +9,33 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command};
 
 use serde_json::Value;
 use sward::sync::{Arc, Mutex, mpsc};
 use sward::thread;
 use sward::time::Duration;
-use sward_testing::Watchdog;
+use sward_testing::Scenario;
 
-const SCENARIO: &str = "SWARD_TEST_SCENARIO";
 const WORKERS: &str = "SWARD_TEST_WORKERS";
 
 /// Threads of the scenario `many`.
 const MANY: u64 = 5000;
 
-/// A scenario's name, what the child does, and what the parent expects of it.
-type Row = (&'static str, fn(), fn());
-
-const ROWS: &[Row] = &[
-    ("crowd", crowd, expect_crowd),
-    ("many", many, expect_many),
-    ("stall", stall, expect_stall),
-    ("quiet", quiet, expect_clients_that_harm_nobody),
-    ("runs", runs, expect_one_console_for_all_runs),
-    ("places", quiet, expect_places),
-    ("taken", two_in_a_row, expect_taken),
-    ("deadlock", deadlock, expect_deadlock),
-    ("none", quiet, expect_none),
+const SCENARIOS: &[Scenario] = &[
+    Scenario::new("crowd", crowd, expect_crowd),
+    Scenario::new("many", many, expect_many),
+    Scenario::new("stall", stall, expect_stall),
+    Scenario::new("quiet", quiet, expect_clients_that_harm_nobody),
+    Scenario::new("runs", runs, expect_one_console_for_all_runs),
+    Scenario::new("places", quiet, expect_places),
+    Scenario::new("taken", two_in_a_row, expect_taken),
+    Scenario::new("deadlock", deadlock, expect_deadlock),
+    Scenario::new("none", quiet, expect_none),
 ];
 
 fn main() {
-    if let Ok(scenario) = env::var(SCENARIO) {
-        let (_, body, _) = ROWS.iter().find(|(name, ..)| *name == scenario).expect("a scenario's name");
-        return body();
-    }
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        return;
-    }
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    for (name, _, expect) in ROWS {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            let _watchdog = Watchdog::start(name);
-            expect();
-            println!("{name} ... ok");
-        }
-    }
+    Scenario::main(SCENARIOS);
 }
 
 // ---- the child's side -----------------------------------------------------------------------------------------------
@@ -174,19 +155,14 @@ struct Program {
 }
 
 impl Program {
-    fn start(scenario: &str, console: &Path, workers: usize) -> Program {
+    fn start(scenario: &Scenario, console: &Path, workers: usize) -> Program {
         Program::start_with(scenario, |command| {
             command.env("SWARD_CONSOLE", console).env(WORKERS, workers.to_string());
         })
     }
 
-    fn start_with(scenario: &str, change: impl FnOnce(&mut Command)) -> Program {
-        let mut command = Command::new(env::current_exe().expect("a program knows its path"));
-        command.env(SCENARIO, scenario).env_remove("SWARD_CONSOLE");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for variable in ["SWARD_DEADLOCK", "SWARD_STALL_MS"] {
-            command.env(variable, "off");
-        }
+    fn start_with(scenario: &Scenario, change: impl FnOnce(&mut Command)) -> Program {
+        let mut command = scenario.command();
         change(&mut command);
         let mut child = command.spawn().expect("a child");
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -275,10 +251,10 @@ fn threads_in(snapshot: &Value, state: &str, what: Option<&str>) -> u64 {
 
 // ---- what it says ---------------------------------------------------------------------------------------------------
 
-fn expect_crowd() {
+fn expect_crowd(scenario: &Scenario) {
     for (engine, workers) in [("io_uring", 1), ("io_uring", 2), ("epoll", 1), ("epoll", 2)] {
         let folder = Folder::new("crowd");
-        let mut program = Program::start_with("crowd", |command| {
+        let mut program = Program::start_with(scenario, |command| {
             command.env("SWARD_CONSOLE", folder.socket()).env(WORKERS, workers.to_string());
             command.env("SWARD_ENGINE", engine);
         });
@@ -328,9 +304,9 @@ fn expect_crowd() {
     }
 }
 
-fn expect_many() {
+fn expect_many(scenario: &Scenario) {
     let folder = Folder::new("many");
-    let mut program = Program::start("many", &folder.socket(), 2);
+    let mut program = Program::start(scenario, &folder.socket(), 2);
     program.expect("ready");
     let mut client = Client::connect(&folder.socket());
     let snapshot = client.ask_until(|snapshot| threads_in(snapshot, "parked", None) == MANY);
@@ -340,10 +316,10 @@ fn expect_many() {
     program.end();
 }
 
-fn expect_stall() {
+fn expect_stall(scenario: &Scenario) {
     for workers in [1, 2] {
         let folder = Folder::new("stall");
-        let mut program = Program::start("stall", &folder.socket(), workers);
+        let mut program = Program::start(scenario, &folder.socket(), workers);
         program.expect("ready");
         let mut client = Client::connect(&folder.socket());
         let stalled = |snapshot: &Value| {
@@ -370,9 +346,9 @@ fn expect_stall() {
 }
 
 /// Otherwise the console's own OS threads would count as some that may still wake somebody.
-fn expect_deadlock() {
+fn expect_deadlock(scenario: &Scenario) {
     let folder = Folder::new("deadlock");
-    let mut program = Program::start_with("deadlock", |command| {
+    let mut program = Program::start_with(scenario, |command| {
         command.env("SWARD_CONSOLE", folder.socket()).env("SWARD_DEADLOCK", "total");
     });
     let mut errors = String::new();
@@ -384,9 +360,9 @@ fn expect_deadlock() {
 
 // ---- to whom --------------------------------------------------------------------------------------------------------
 
-fn expect_clients_that_harm_nobody() {
+fn expect_clients_that_harm_nobody(scenario: &Scenario) {
     let folder = Folder::new("clients");
-    let mut program = Program::start("quiet", &folder.socket(), 1);
+    let mut program = Program::start(scenario, &folder.socket(), 1);
     program.expect("ready");
     let path = folder.socket();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -426,9 +402,9 @@ fn expect_clients_that_harm_nobody() {
 
 // ---- when it comes and goes -----------------------------------------------------------------------------------------
 
-fn expect_one_console_for_all_runs() {
+fn expect_one_console_for_all_runs(scenario: &Scenario) {
     let folder = Folder::new("runs");
-    let mut program = Program::start("runs", &folder.socket(), 1);
+    let mut program = Program::start(scenario, &folder.socket(), 1);
     program.expect("two");
     let mut client = Client::connect(&folder.socket());
     let snapshot = client.ask_until(|snapshot| {
@@ -444,10 +420,10 @@ fn expect_one_console_for_all_runs() {
     assert_eq!(program.end(), "");
 }
 
-fn expect_places() {
+fn expect_places(scenario: &Scenario) {
     let folder = Folder::new("places");
     // A directory.
-    let mut program = Program::start("quiet", &folder.0, 1);
+    let mut program = Program::start(scenario, &folder.0, 1);
     program.expect("ready");
     let path = folder.0.join(format!("{}.sock", program.child.id()));
     assert_eq!(Client::connect(&path).ask(b"\n")["pid"], program.child.id());
@@ -459,21 +435,21 @@ fn expect_places() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     program.end();
     // What a process leaves that is killed.
-    let mut killed = Program::start("quiet", &folder.socket(), 1);
+    let mut killed = Program::start(scenario, &folder.socket(), 1);
     killed.expect("ready");
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
     assert!(folder.socket().exists());
-    let mut program = Program::start("quiet", &folder.socket(), 1);
+    let mut program = Program::start(scenario, &folder.socket(), 1);
     program.expect("ready");
     assert_eq!(Client::connect(&folder.socket()).ask(b"\n")["pid"], program.child.id());
     assert_eq!(program.end(), "");
 }
 
-fn expect_taken() {
+fn expect_taken(scenario: &Scenario) {
     let folder = Folder::new("taken");
     let refused = |path: &Path| {
-        let mut program = Program::start("taken", path, 1);
+        let mut program = Program::start(scenario, path, 1);
         program.expect("ready");
         let errors = program.end();
         assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -497,8 +473,8 @@ fn expect_taken() {
     refused(&folder.0.join("long".repeat(40)));
 }
 
-fn expect_none() {
-    let mut program = Program::start_with("quiet", |_| ());
+fn expect_none(scenario: &Scenario) {
+    let mut program = Program::start_with(scenario, |_| ());
     program.expect("ready");
     let folder = format!("/proc/{}/task", program.child.id());
     let names = || -> Vec<String> {

@@ -1,58 +1,36 @@
 //! What a process says about itself when it is stuck: deadlocks, SIGQUIT, stalls, stack use.
 //!
 //! A deadlock is certain only in a process without other OS threads, and a test harness has one. So this is a
-//! program without a harness: run without a scenario, it is the parent, which runs itself once for each scenario and looks at
-//! what comes out.
+//! program without a harness, which runs itself once for each scenario and looks at what comes out.
 
-use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 
 use sward::sync::{Arc, Barrier, Mutex, ReentrantMutex, mpsc};
 use sward::thread::{self, JoinHandle};
 use sward::time::Duration;
-use sward_testing::Watchdog;
+use sward_testing::Scenario;
 
-const SCENARIO: &str = "SWARD_TEST_SCENARIO";
-
-/// A scenario's name, what the child does, and what the parent expects of it.
-type Row = (&'static str, fn(), fn(Run));
-
-const ROWS: &[Row] = &[
-    ("join_circle", join_circle, expect_join_circle),
-    ("no_message", no_message, expect_no_message),
-    ("locked_twice", locked_twice, expect_locked_twice),
-    ("reentrant", reentrant, |run| run.env("SWARD_DEADLOCK", "total").expect_success()),
-    ("aborts", no_message, expect_aborts),
-    ("shielded", shielded, expect_shielded),
-    ("slow_os_thread", slow_os_thread, |run| run.env("SWARD_DEADLOCK", "total").expect_success()),
-    ("lock_circle", lock_circle, expect_lock_circle),
-    ("os_thread_circle", os_thread_circle, expect_os_thread_circle),
-    ("os_thread_standstill", os_thread_standstill, expect_os_thread_standstill),
-    ("sigquit", until_input_ends, expect_sigquit),
-    ("stall", stall, expect_stall),
-    ("stack_use", stack_use, expect_stack_use),
-    ("bad_setting", || (), expect_bad_setting),
+const SCENARIOS: &[Scenario] = &[
+    Scenario::new("join_circle", join_circle, expect_join_circle),
+    Scenario::new("no_message", no_message, expect_no_message),
+    Scenario::new("locked_twice", locked_twice, expect_locked_twice),
+    Scenario::new("reentrant", reentrant, expect_no_report),
+    Scenario::new("aborts", no_message, expect_aborts),
+    Scenario::new("shielded", shielded, expect_shielded),
+    Scenario::new("slow_os_thread", slow_os_thread, expect_no_report),
+    Scenario::new("lock_circle", lock_circle, expect_lock_circle),
+    Scenario::new("os_thread_circle", os_thread_circle, expect_os_thread_circle),
+    Scenario::new("os_thread_standstill", os_thread_standstill, expect_os_thread_standstill),
+    Scenario::new("sigquit", until_input_ends, expect_sigquit),
+    Scenario::new("stall", stall, expect_stall),
+    Scenario::new("stack_use", stack_use, expect_stack_use),
+    Scenario::new("bad_setting", no_message, expect_bad_setting),
 ];
 
 fn main() {
-    if let Ok(scenario) = env::var(SCENARIO) {
-        let (_, body, _) = ROWS.iter().find(|(name, ..)| *name == scenario).expect("a scenario's name");
-        return body();
-    }
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        return;
-    }
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    for (name, _, expect) in ROWS {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            let _watchdog = Watchdog::start(name);
-            expect(Run::of(name));
-            println!("{name} ... ok");
-        }
-    }
+    Scenario::main(SCENARIOS);
 }
 
 /// The main closure of a runtime with one worker.
@@ -68,38 +46,15 @@ fn named<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
 
 // ---- the parent's side ----------------------------------------------------------------------------------------------
 
-/// A child process to be run.
-struct Run(Command);
+/// How it ended, and its standard error.
+fn end(command: &mut Command) -> (ExitStatus, String) {
+    let output = command.output().expect("a child");
+    (output.status, String::from_utf8(output.stderr).expect("text"))
+}
 
-impl Run {
-    fn of(scenario: &str) -> Run {
-        let mut command = Command::new(env::current_exe().expect("a program knows its path"));
-        command.env(SCENARIO, scenario).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for variable in ["SWARD_DEADLOCK", "SWARD_STALL_MS", "SWARD_STACK_REPORT"] {
-            command.env(variable, "off");
-        }
-        Run(command)
-    }
-
-    fn env(mut self, variable: &str, value: &str) -> Run {
-        self.0.env(variable, value);
-        self
-    }
-
-    /// How it ended, and its standard error.
-    fn end(mut self) -> (ExitStatus, String) {
-        let output = self.0.output().expect("a child");
-        (output.status, String::from_utf8(output.stderr).expect("text"))
-    }
-
-    fn expect_success(self) {
-        let (status, errors) = self.end();
-        assert!(status.success(), "{status}: {errors}");
-    }
-
-    fn start(mut self) -> Child {
-        self.0.stdin(Stdio::piped()).spawn().expect("a child")
-    }
+fn expect_no_report(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
+    assert!(status.success(), "{status}: {errors}");
 }
 
 /// Fails unless all parts are in the text, in this order.
@@ -132,8 +87,8 @@ fn join_circle() {
     });
 }
 
-fn expect_join_circle(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+fn expect_join_circle(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
     assert_eq!(status.code(), Some(101), "{errors}");
     assert_says(
         &errors,
@@ -154,8 +109,8 @@ fn no_message() {
     });
 }
 
-fn expect_no_message(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+fn expect_no_message(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
     assert_eq!(status.code(), Some(101), "{errors}");
     let parts = [
         "deadlock: the only green thread",
@@ -175,8 +130,8 @@ fn locked_twice() {
     });
 }
 
-fn expect_locked_twice(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+fn expect_locked_twice(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
     assert_eq!(status.code(), Some(101), "{errors}");
     assert_says(
         &errors,
@@ -192,8 +147,8 @@ fn reentrant() {
     });
 }
 
-fn expect_aborts(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "abort").end();
+fn expect_aborts(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "abort"));
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{errors}");
     assert_says(&errors, &["sward: deadlock: the only green thread"]);
 }
@@ -203,8 +158,8 @@ fn shielded() {
     on_one_worker(|| thread::shield(|| sward::sync::Event::new().wait()));
 }
 
-fn expect_shielded(run: Run) {
-    let mut child = run.env("SWARD_DEADLOCK", "total").start();
+fn expect_shielded(scenario: &Scenario) {
+    let mut child = scenario.command().env("SWARD_DEADLOCK", "total").spawn().unwrap();
     let mut report = String::new();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     while !report.contains("the Event at") {
@@ -261,8 +216,8 @@ fn lock_circle() {
     });
 }
 
-fn expect_lock_circle(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "partial").end();
+fn expect_lock_circle(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "partial"));
     assert!(status.success(), "{errors}");
     assert_says(
         &errors,
@@ -322,8 +277,8 @@ fn os_thread_circle() {
     });
 }
 
-fn expect_os_thread_circle(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "partial").end();
+fn expect_os_thread_circle(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "partial"));
     assert!(status.success(), "{errors}");
     assert_says(&errors, &["deadlock: 2 threads wait for each other in a circle"]);
     let native =
@@ -340,8 +295,8 @@ fn os_thread_standstill() {
     });
 }
 
-fn expect_os_thread_standstill(run: Run) {
-    let (status, errors) = run.env("SWARD_DEADLOCK", "total").end();
+fn expect_os_thread_standstill(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
     assert_eq!(status.code(), Some(101), "{errors}");
     let parts = [
         "deadlock: all 2 green threads wait",
@@ -374,9 +329,9 @@ fn parked_for_long() {
     std::hint::black_box(());
 }
 
-fn expect_sigquit(run: Run) {
+fn expect_sigquit(scenario: &Scenario) {
     for engine in sward::EngineKind::ALL {
-        let mut child = Run::of("sigquit").env("SWARD_ENGINE", engine.name()).start();
+        let mut child = scenario.command().env("SWARD_ENGINE", engine.name()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         // SAFETY: the child has not been waited for, so the number is still its own.
@@ -392,7 +347,6 @@ fn expect_sigquit(run: Run) {
         assert_says(&dump, &["sward: green threads: 2, not started: 0, workers: 1, engine: ", engine.name()]);
         assert_says(&dump, &["\"parked\", spawned at", "diagnosis_process.rs:", "worker 0, is parked for"]);
     }
-    drop(run);
 }
 
 // ---- stalls ---------------------------------------------------------------------------------------------------------
@@ -405,8 +359,8 @@ fn stall() {
     });
 }
 
-fn expect_stall(run: Run) {
-    let mut child = run.env("SWARD_STALL_MS", "10").start();
+fn expect_stall(scenario: &Scenario) {
+    let mut child = scenario.command().env("SWARD_STALL_MS", "10").spawn().unwrap();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     let mut report = String::new();
     errors.read_line(&mut report).unwrap();
@@ -436,8 +390,8 @@ fn stack_use() {
     });
 }
 
-fn expect_stack_use(run: Run) {
-    let (status, errors) = run.env("SWARD_STACK_REPORT", "1").end();
+fn expect_stack_use(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_STACK_REPORT", "1"));
     assert!(status.success(), "{errors}");
     let line = |of: &str| errors.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{errors}"));
     let depth = |line: &str| -> usize {
@@ -453,9 +407,8 @@ fn expect_stack_use(run: Run) {
 
 // ---- settings -------------------------------------------------------------------------------------------------------
 
-fn expect_bad_setting(run: Run) {
-    drop(run);
-    let (status, errors) = Run::of("no_message").env("SWARD_DEADLOCK", "sometimes").end();
+fn expect_bad_setting(scenario: &Scenario) {
+    let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "sometimes"));
     assert_eq!(status.code(), Some(101));
     assert_says(&errors, &["SWARD_DEADLOCK is \"sometimes\", but should be off, total, partial or abort"]);
 }

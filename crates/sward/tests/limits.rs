@@ -1,26 +1,11 @@
 //! Very many threads, very deep stacks, engines that are not there.
 
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sward::thread;
 use sward::time::Duration;
-use sward_testing::on_every_engine;
-
-/// Runs one test of this file alone, in a process of its own, with an environment variable that tells it to go on.
-fn alone(test: &str, variable: (&str, &str)) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"])
-        .env("SWARD_TEST_ALONE", "1")
-        .env(variable.0, variable.1)
-        .output()
-        .unwrap()
-}
-
-fn is_alone() -> bool {
-    std::env::var_os("SWARD_TEST_ALONE").is_some()
-}
+use sward_testing::{alone, on_every_engine};
 
 /// As many threads as `count` sleep at once, and all wake. Returns the resident bytes of each while they sleep, when they have done so
 /// for `rest`: what their start has left in queues goes back after a second.
@@ -65,8 +50,7 @@ fn resident_bytes() -> usize {
 /// Memory of stacks that nobody needs any more goes back by itself, although the worker has nothing to do.
 #[test]
 fn the_stacks_of_a_burst_go_back_to_the_kernel() {
-    if !is_alone() {
-        let output = alone("the_stacks_of_a_burst_go_back_to_the_kernel", ("UNUSED", ""));
+    if let Some(output) = alone("the_stacks_of_a_burst_go_back_to_the_kernel", &[]) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
@@ -95,8 +79,7 @@ on_every_engine! {
 #[test]
 #[ignore = "takes five gigabytes and some seconds"]
 fn a_million_sleepers_all_wake() {
-    if !is_alone() {
-        let output = alone("a_million_sleepers_all_wake", ("UNUSED", ""));
+    if let Some(output) = alone("a_million_sleepers_all_wake", &[]) {
         print!("{}", String::from_utf8_lossy(&output.stdout));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
@@ -113,8 +96,7 @@ fn a_million_sleepers_all_wake() {
 #[test]
 #[ignore = "takes half a gigabyte and some seconds"]
 fn a_hundred_thousand_sleepers_with_the_default_stack_all_wake() {
-    if !is_alone() {
-        let output = alone("a_hundred_thousand_sleepers_with_the_default_stack_all_wake", ("UNUSED", ""));
+    if let Some(output) = alone("a_hundred_thousand_sleepers_with_the_default_stack_all_wake", &[]) {
         print!("{}", String::from_utf8_lossy(&output.stdout));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
@@ -130,8 +112,7 @@ fn a_hundred_thousand_sleepers_with_the_default_stack_all_wake() {
 
 #[test]
 fn an_overflow_names_the_green_thread() {
-    if !is_alone() {
-        let output = alone("an_overflow_names_the_green_thread", ("UNUSED", ""));
+    if let Some(output) = alone("an_overflow_names_the_green_thread", &[]) {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("thread 'digger'"), "{said}");
         assert!(said.contains("has overflowed its stack of 65536 bytes"), "{said}");
@@ -159,8 +140,9 @@ fn libc_abort() -> i32 {
 
 #[test]
 fn an_engine_that_does_not_exist_is_refused_by_name() {
-    if !is_alone() {
-        let output = alone("an_engine_that_does_not_exist_is_refused_by_name", ("SWARD_ENGINE", "steam"));
+    if let Some(output) =
+        alone("an_engine_that_does_not_exist_is_refused_by_name", &[("SWARD_ENGINE", "steam")])
+    {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
@@ -174,8 +156,7 @@ fn an_engine_that_does_not_exist_is_refused_by_name() {
 
 #[test]
 fn the_environment_chooses_the_engine() {
-    if !is_alone() {
-        let output = alone("the_environment_chooses_the_engine", ("SWARD_ENGINE", "poll"));
+    if let Some(output) = alone("the_environment_chooses_the_engine", &[("SWARD_ENGINE", "poll")]) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
@@ -189,8 +170,7 @@ fn no_stack_is_left_over() {
     use std::io::{Read, Write};
     use sward::net::{TcpListener, TcpStream};
 
-    if !is_alone() {
-        let output = alone("no_stack_is_left_over", ("UNUSED", ""));
+    if let Some(output) = alone("no_stack_is_left_over", &[]) {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }

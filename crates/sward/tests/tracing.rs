@@ -5,11 +5,11 @@
 //! ```
 
 use std::io::{self, Write};
-use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sward::thread::{self, JoinHandle};
 use sward::time::Duration;
+use sward_testing::alone;
 use tracing::{Level, info, info_span};
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -174,10 +174,17 @@ fn the_life_of_a_thread_is_logged_and_its_span_ends_with_it() {
     assert!(place("close", "short") < still, "{lines:#?}");
 }
 
-/// Run by the next test, in a process of its own.
 #[test]
-#[ignore = "stalls and deadlocks"]
-fn stalls_and_deadlocks() {
+fn stalls_and_deadlocks_are_logged() {
+    let variables = [("SWARD_DEADLOCK", "partial"), ("SWARD_STALL_MS", "20")];
+    if let Some(output) = alone("stalls_and_deadlocks_are_logged", &variables) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        let has = |parts: [&str; 2]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(has(["DEBUG sward: ", "has not switched for"]), "{text}");
+        assert!(has(["DEBUG sward: ", "deadlock: a green thread waits for itself"]), "{text}");
+        return;
+    }
     tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false).init();
     let main = || {
         let (sender, receiver) = sward::channel::unbounded::<JoinHandle<()>>();
@@ -198,16 +205,4 @@ fn stalls_and_deadlocks() {
     };
     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
     unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
-}
-
-#[test]
-fn stalls_and_deadlocks_are_logged() {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "stalls_and_deadlocks", "--ignored", "--nocapture"]);
-    let output = child.env("SWARD_DEADLOCK", "partial").env("SWARD_STALL_MS", "20").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}");
-    let has = |parts: [&str; 2]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
-    assert!(has(["DEBUG sward: ", "has not switched for"]), "{text}");
-    assert!(has(["DEBUG sward: ", "deadlock: a green thread waits for itself"]), "{text}");
 }

@@ -1,9 +1,11 @@
-//! What the tests of this workspace share: macros that run a test on every engine, a watchdog, and patience.
+//! What the tests of this workspace share: macros that run a test on every engine, child processes that are the test itself,
+//! a watchdog, and patience.
 //!
 //! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
 //! ends the process and names the test.
 
 mod patience;
+mod scenario;
 mod watchdog;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use sward::{Builder, EngineKind};
 
 pub use patience::await_that;
+pub use scenario::{Scenario, alone};
 #[doc(hidden)]
 pub use sward;
 pub use watchdog::Watchdog;
