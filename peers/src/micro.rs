@@ -9,6 +9,51 @@
 //! Go's, by a program of its own with the same loops (Go 1.27.3, GOMAXPROCS=1, 2026-11-22, one core of a shared virtual machine, median of
 //! five): yield 117, spawn + join 739 (100,000 at once), ping-pong 427.
 
+/// The three measurements of threads that are written in direct style: the same loops, word for word, over each library's functions.
+macro_rules! measure_threads {
+    (
+        spawn: $spawn:path,
+        yield_now: $yield_now:path,
+        channel: $channel:expr,
+        turns: $turns:literal,
+        bursts: $bursts:literal,
+        trips: $trips:literal $(,)?
+    ) => {
+        fn yields() -> f64 {
+            let turns = || (0..$turns).for_each(|_| $yield_now());
+            let begin = std::time::Instant::now();
+            let threads = [$spawn(turns), $spawn(turns)];
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            super::each(begin.elapsed(), 2 * $turns)
+        }
+
+        fn spawns() -> f64 {
+            let begin = std::time::Instant::now();
+            for _ in 0..$bursts {
+                let threads: Vec<_> = (0..super::THREADS).map(|_| $spawn(|| {})).collect();
+                threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            }
+            super::each(begin.elapsed(), $bursts * super::THREADS)
+        }
+
+        fn ping_pong() -> f64 {
+            let (ping, pings) = $channel;
+            let (pong, pongs) = $channel;
+            let answer =
+                $spawn(move || pings.iter().for_each(|number| pong.send(number).expect("somebody listens")));
+            let begin = std::time::Instant::now();
+            for number in 0..$trips {
+                ping.send(number).expect("somebody listens");
+                assert_eq!(pongs.recv(), Ok(number));
+            }
+            let elapsed = begin.elapsed();
+            drop(ping);
+            answer.join().expect("no panic");
+            super::each(elapsed, $trips)
+        }
+    };
+}
+
 pub(crate) mod may;
 pub(crate) mod os_threads;
 pub(crate) mod sward;

@@ -152,6 +152,15 @@ fn more_cancels_than_the_rings_hold() {
     assert!(results.iter().all(|&result| result == -libc::ECANCELED));
 }
 
+/// Submits a read that has to wait, ends its wait, and gives what was read.
+fn waited_for(engine: &mut dyn Engine, mut read: Lent, end_the_wait: impl FnOnce()) -> Vec<u8> {
+    read.submit(engine);
+    nothing_completes(engine);
+    end_the_wait();
+    let count = usize::try_from(read.finish(engine)).expect("no error");
+    read.buffer[..count].to_vec()
+}
+
 #[test]
 fn a_descriptor_that_refuses_to_wait_is_waited_for() {
     let mut engine = open();
@@ -160,25 +169,12 @@ fn a_descriptor_that_refuses_to_wait_is_waited_for() {
     let (pipe_read, mut pipe_write) = io::pipe().unwrap();
     set_nonblocking(&pipe_read);
 
-    let mut receive = Lent::receive(source(&far), 16);
-    receive.submit(&mut *engine);
-    nothing_completes(&mut *engine);
-    near.write_all(b"socket").unwrap();
-    assert_eq!(receive.finish(&mut *engine), 6);
-    assert_eq!(&receive.buffer[..6], b"socket");
-
-    let mut read = Lent::read(source(&pipe_read), 16);
-    read.submit(&mut *engine);
-    nothing_completes(&mut *engine);
-    pipe_write.write_all(b"pipe").unwrap();
-    assert_eq!(read.finish(&mut *engine), 4);
-    assert_eq!(&read.buffer[..4], b"pipe");
-
-    let mut last = Lent::read(source(&pipe_read), 16);
-    last.submit(&mut *engine);
-    nothing_completes(&mut *engine);
-    drop(pipe_write);
-    assert_eq!(last.finish(&mut *engine), 0, "the end of the pipe");
+    let socket = Lent::receive(source(&far), 16);
+    assert_eq!(waited_for(&mut *engine, socket, || near.write_all(b"socket").unwrap()), b"socket");
+    let pipe = Lent::read(source(&pipe_read), 16);
+    assert_eq!(waited_for(&mut *engine, pipe, || pipe_write.write_all(b"pipe").unwrap()), b"pipe");
+    let last = Lent::read(source(&pipe_read), 16);
+    assert_eq!(waited_for(&mut *engine, last, || drop(pipe_write)), b"", "the end of the pipe");
 }
 
 /// The same at each stage: not handed to the kernel yet, refused by it, polled, ready.

@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
@@ -14,12 +13,7 @@ use nix::unistd::Pid;
 const BYTES: usize = 8 * 1024 * 1024;
 
 fn example(name: &str) -> Command {
-    let here = std::env::current_exe().expect("a test knows its own path");
-    // target/debug/deps/examples-0123 -> target/debug/examples/NAME
-    let directory = here.parent().and_then(|deps| deps.parent()).expect("a test lies in target/PROFILE/deps");
-    let path: PathBuf = directory.join("examples").join(name);
-    assert!(path.exists(), "build {}: cargo build -p sward-server --examples", path.display());
-    Command::new(path)
+    sward_testing::example("sward-server", name)
 }
 
 /// A server that does not survive its test.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   tcp_listener.rs · tcp_stream.rs · udp_socket.rs    std's types: options are std's own calls on the std type inside
-//!   socket.rs            what they share: identity, timeouts, and the calls that wait; all that is unsafe is here
+//!   socket.rs            what they share: identity, timeouts, and the calls that wait
+//!   std_traits.rs        what else std's types implement: descriptors in and out
 //!   reader.rs            a buffered reader that holds no buffer while it waits
 //!   to_socket_addrs.rs   names to addresses, without holding up a worker
 //! ```
@@ -18,6 +19,7 @@
 
 mod reader;
 mod socket;
+mod std_traits;
 mod tcp_listener;
 mod tcp_stream;
 mod to_socket_addrs;

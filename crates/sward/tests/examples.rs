@@ -3,19 +3,13 @@
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use sward::EngineKind;
 use sward_testing::Watchdog;
 
 fn example(name: &str) -> Command {
-    let here = std::env::current_exe().expect("a test knows its own path");
-    // target/debug/deps/examples-0123 -> target/debug/examples/NAME
-    let directory = here.parent().and_then(|deps| deps.parent()).expect("a test lies in target/PROFILE/deps");
-    let path: PathBuf = directory.join("examples").join(name);
-    assert!(path.exists(), "build {}: cargo build -p sward --examples", path.display());
-    Command::new(path)
+    sward_testing::example("sward", name)
 }
 
 /// Runs an example to its end, and gives its standard output.

@@ -7,16 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sward::net::{TcpListener, TcpStream};
+use sward::net::{SocketAddr, TcpListener, TcpStream};
 use sward::thread;
-use sward_testing::on_every_engine;
-
-/// The two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
-}
+use sward_testing::{on_every_engine, tcp_pair};
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {
     let mut buffer = [0; 1000];
@@ -49,6 +42,19 @@ impl Drop for Farewell {
         self.0.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"bye");
     }
+}
+
+/// An OS thread that gives back the farewell of whoever connects to it, and its address.
+fn hears_a_farewell() -> io::Result<(SocketAddr, std::thread::JoinHandle<io::Result<()>>)> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let peer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut farewell = [0; 3];
+        stream.read_exact(&mut farewell)?;
+        stream.write_all(&farewell)
+    });
+    Ok((address, peer))
 }
 
 on_every_engine! {
@@ -88,7 +94,7 @@ on_every_engine! {
     }
 
     fn a_clone_is_read_on_another_kind_of_thread() -> io::Result<()> {
-        let (client, mut server) = pair();
+        let (client, mut server) = tcp_pair();
         let mut clone = server.try_clone()?;
         let mut client = client;
         client.write_all(b"a")?;
@@ -105,7 +111,7 @@ on_every_engine! {
     /// Each worker's engine learns of the socket, and none may believe what another one has read.
     fn a_stream_is_used_by_one_worker_after_the_other() -> io::Result<()> {
         let workers = sward::worker_count().expect("inside");
-        let (client, server) = pair();
+        let (client, server) = tcp_pair();
         let (client, server) = (Arc::new(client), Arc::new(server));
         let echo_server = Arc::clone(&server);
         let echo = thread::spawn(move || echo(&echo_server));
@@ -121,7 +127,7 @@ on_every_engine! {
     fn readers_on_different_workers_share_a_stream() -> io::Result<()> {
         const BYTES: usize = 100_000;
         let workers = sward::worker_count().expect("inside");
-        let (mut client, server) = pair();
+        let (mut client, server) = tcp_pair();
         let server = Arc::new(server);
         let read_all = |server: Arc<TcpStream>| move || {
             let (mut total, mut sum) = (0, 0_u64);
@@ -156,7 +162,7 @@ on_every_engine! {
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
         let spinner = thread::spawn(move || while !seen.load(Ordering::Relaxed) { thread::yield_now() });
-        let (client, server) = pair();
+        let (client, server) = tcp_pair();
         let echo = thread::spawn(move || echo(&server));
         converse(&client, 50)?;
         drop(client);
@@ -167,7 +173,7 @@ on_every_engine! {
 
     /// Its data is always there, so its reads never have to wait; the others get their turn all the same.
     fn a_thread_whose_io_never_waits_does_not_starve_others() -> io::Result<()> {
-        let (mut client, server) = pair();
+        let (mut client, server) = tcp_pair();
         client.write_all(b"x")?;
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
@@ -187,14 +193,7 @@ on_every_engine! {
 
     /// Nothing may switch while it unwinds, so the worker waits in the call: the other end must not need it.
     fn a_destructor_does_io_while_its_thread_panics() -> io::Result<()> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let peer = std::thread::spawn(move || -> io::Result<()> {
-            let (mut stream, _) = listener.accept()?;
-            let mut farewell = [0; 3];
-            stream.read_exact(&mut farewell)?;
-            stream.write_all(&farewell)
-        });
+        let (address, peer) = hears_a_farewell()?;
         let thread = thread::spawn(move || {
             let _farewell = Farewell(TcpStream::connect(address).unwrap());
             std::panic::resume_unwind(Box::new("on purpose"));
@@ -204,14 +203,7 @@ on_every_engine! {
     }
 
     fn a_destructor_does_io_while_its_thread_is_cancelled() -> io::Result<()> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let peer = std::thread::spawn(move || -> io::Result<()> {
-            let (mut stream, _) = listener.accept()?;
-            let mut farewell = [0; 3];
-            stream.read_exact(&mut farewell)?;
-            stream.write_all(&farewell)
-        });
+        let (address, peer) = hears_a_farewell()?;
         let connected = Arc::new(AtomicBool::new(false));
         let says = Arc::clone(&connected);
         let thread = thread::spawn(move || {
@@ -233,7 +225,7 @@ on_every_engine! {
     }
 
     fn a_caught_panic_leaves_the_stream_usable() -> io::Result<()> {
-        let (client, server) = pair();
+        let (client, server) = tcp_pair();
         let echo = thread::spawn(move || echo(&server));
         let caught = catch_unwind(AssertUnwindSafe(|| {
             converse(&client, 3).unwrap();

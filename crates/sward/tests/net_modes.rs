@@ -6,26 +6,13 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use sward::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use sward::net::{TcpListener, TcpStream, UdpSocket};
 use sward::os::fd::{wait_readable, wait_writable};
 use sward::thread;
-use sward_testing::everywhere;
+use sward_testing::{everywhere, tcp_listener, tcp_pair};
 
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(50);
-
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-/// The two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let (listener, address) = listener();
-    let client = TcpStream::connect(address).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// Whether `read` gives `WouldBlock`, and not before `SHORT`.
 fn times_out<T: std::fmt::Debug>(read: impl FnOnce() -> io::Result<T>) {
@@ -41,7 +28,7 @@ fn is_nonblocking(socket: &impl std::os::fd::AsFd) -> bool {
 
 everywhere! {
     fn a_read_timeout_ends_the_wait_and_loses_nothing() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         server.set_read_timeout(Some(SHORT))?;
         let mut buffer = [0; 8];
         times_out(|| server.read(&mut buffer));
@@ -59,7 +46,7 @@ everywhere! {
     }
 
     fn a_write_timeout_ends_the_wait_and_tells_what_was_written() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         client.set_write_timeout(Some(SHORT))?;
         let chunk = [7; 64 * 1024];
         let mut written = 0;
@@ -78,7 +65,7 @@ everywhere! {
     }
 
     fn timeouts_are_shared_with_clones_and_can_be_asked() -> io::Result<()> {
-        let (_client, server) = pair();
+        let (_client, server) = tcp_pair();
         let mut clone = server.try_clone()?;
         assert_eq!((server.read_timeout()?, server.write_timeout()?), (None, None));
         server.set_read_timeout(Some(SHORT))?;
@@ -92,7 +79,7 @@ everywhere! {
     }
 
     fn a_timeout_of_zero_is_refused_and_changes_nothing() -> io::Result<()> {
-        let (client, _server) = pair();
+        let (client, _server) = tcp_pair();
         client.set_read_timeout(Some(LONG))?;
         let zero = Some(Duration::ZERO);
         assert_eq!(client.set_read_timeout(zero).unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -104,7 +91,7 @@ everywhere! {
     }
 
     fn a_tiny_and_a_huge_timeout_are_timeouts() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         server.set_read_timeout(Some(Duration::from_nanos(1)))?;
         assert_eq!(server.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         server.set_read_timeout(Some(Duration::MAX))?;
@@ -118,7 +105,7 @@ everywhere! {
     }
 
     fn connect_timeout_connects_in_time() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let client = TcpStream::connect_timeout(&address, LONG)?;
         assert_eq!(listener.accept()?.1, client.local_addr()?);
         // It was for the connect alone.
@@ -131,7 +118,7 @@ everywhere! {
 
     fn connect_timeout_ends_when_nobody_answers() -> io::Result<()> {
         // The kernel drops what asks to connect to a listener whose queue is full.
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         SockRef::from(&listener).listen(0)?;
         let results: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, SHORT)).collect();
         let error = results.into_iter().find_map(Result::err).expect("four do not fit a queue of one");
@@ -140,7 +127,7 @@ everywhere! {
     }
 
     fn nonblocking_means_would_block() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         listener.set_nonblocking(true)?;
         let clone = listener.try_clone()?;
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -170,7 +157,7 @@ everywhere! {
     }
 
     fn a_streams_modes_survive_conversions() -> io::Result<()> {
-        let (client, mut server) = pair();
+        let (client, mut server) = tcp_pair();
         let client = std::net::TcpStream::from(client);
         client.set_read_timeout(Some(SHORT))?;
         let mut client = TcpStream::from(client);
@@ -193,7 +180,7 @@ everywhere! {
     }
 
     fn a_listeners_mode_survives_conversions() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let listener = std::net::TcpListener::from(listener);
         assert!(!is_nonblocking(&listener));
         listener.set_nonblocking(true)?;

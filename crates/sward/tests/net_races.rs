@@ -9,17 +9,10 @@ use std::time::Duration;
 use sward::EngineKind;
 use sward::net::{TcpListener, TcpStream};
 use sward::thread::{self, Cancelled};
-use sward_testing::{on_every_engine, run_with};
+use sward_testing::{on_every_engine, run_on, tcp_pair};
 
 /// Connections at once, each with its own races.
 const LANES: usize = 20;
-
-/// The two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// A random number below `limit`, from a state that is not 0.
 fn random(state: &mut u64, limit: u64) -> u64 {
@@ -51,7 +44,7 @@ fn on_all_lanes(lane: fn(seed: u64)) {
 /// Readers come and are cancelled while a writer writes, `rounds` times.
 fn race_cancels(seed: u64, rounds: usize) {
     let mut state = seed;
-    let (client, server) = pair();
+    let (client, server) = tcp_pair();
     let (client, server) = (Arc::new(client), Arc::new(server));
     let log = Arc::new(Mutex::new(Vec::new()));
     let mut sent = 0;
@@ -87,7 +80,7 @@ fn race_cancels(seed: u64, rounds: usize) {
 /// One reader whose timeout is about as long as the writer's pauses, until it has read or timed out `rounds` times.
 fn race_timeouts(seed: u64, rounds: usize) {
     let mut state = seed;
-    let (client, mut server) = pair();
+    let (client, mut server) = tcp_pair();
     let (rounds_seen, stop) = (Arc::new(AtomicUsize::new(0)), rounds);
     let progress = Arc::clone(&rounds_seen);
     let writer = thread::spawn(move || {
@@ -126,20 +119,14 @@ fn race_timeouts(seed: u64, rounds: usize) {
 
 #[test]
 fn a_hundred_thousand_cancels_on_io_uring_lose_nothing() {
-    run_with(EngineKind::IoUring, 1, "100,000 cancels", || {
-        on_all_lanes(|seed| race_cancels(seed, 50_000 / LANES))
-    });
-    run_with(EngineKind::IoUring, 2, "100,000 cancels", || {
+    run_on(EngineKind::IoUring, "100,000 cancels", |_| {
         on_all_lanes(|seed| race_cancels(seed, 50_000 / LANES))
     });
 }
 
 #[test]
 fn a_hundred_thousand_timeouts_on_io_uring_lose_nothing() {
-    run_with(EngineKind::IoUring, 1, "100,000 timeouts", || {
-        on_all_lanes(|seed| race_timeouts(seed, 50_000 / LANES))
-    });
-    run_with(EngineKind::IoUring, 2, "100,000 timeouts", || {
+    run_on(EngineKind::IoUring, "100,000 timeouts", |_| {
         on_all_lanes(|seed| race_timeouts(seed, 50_000 / LANES))
     });
 }

@@ -5,20 +5,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
 use sward::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use sward::thread;
-use sward_testing::everywhere;
-
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-/// The two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let (listener, address) = listener();
-    let client = TcpStream::connect(address).unwrap();
-    (client, listener.accept().unwrap().0)
-}
+use sward_testing::{everywhere, tcp_listener, tcp_pair};
 
 /// Bytes that differ from place to place, so that what is lost, doubled or swapped shows.
 fn pattern(length: usize) -> Vec<u8> {
@@ -42,12 +29,12 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
 
 /// A port on which nobody listens.
 fn deserted() -> SocketAddr {
-    listener().1
+    tcp_listener().1
 }
 
 everywhere! {
     fn what_is_written_is_read_until_the_end() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         let writer = thread::spawn(move || client.write_all(b"hello"));
         let mut text = String::new();
         server.read_to_string(&mut text)?;
@@ -56,7 +43,7 @@ everywhere! {
     }
 
     fn accept_waits_for_a_connection() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let server = thread::spawn(move || listener.accept());
         thread::yield_now();
         let client = TcpStream::connect(address)?;
@@ -69,7 +56,7 @@ everywhere! {
     }
 
     fn a_hundred_clients_each_get_their_own_bytes_back() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let server = thread::spawn(move || {
             let streams = listener.incoming().take(100).collect::<io::Result<Vec<_>>>().unwrap();
             let echoes: Vec<_> = streams.into_iter().map(|stream| thread::spawn(|| echo(stream))).collect();
@@ -93,7 +80,7 @@ everywhere! {
     }
 
     fn megabytes_pass_a_slow_reader_in_order() -> io::Result<()> {
-        let (client, mut server) = pair();
+        let (client, mut server) = tcp_pair();
         let bytes = pattern(4 << 20);
         let expected = bytes.clone();
         let writer = thread::spawn(move || (&client).write_all(&bytes));
@@ -112,7 +99,7 @@ everywhere! {
     }
 
     fn a_listener_can_be_given_away_to_its_iterator() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let client = TcpStream::connect(address)?;
         let server = listener.into_incoming().next().expect("it has no end")?;
         assert_eq!(server.peer_addr()?, client.local_addr()?);
@@ -120,7 +107,7 @@ everywhere! {
     }
 
     fn three_hundred_connections_may_wait_to_be_accepted() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let limit = std::time::Duration::from_secs(30);
         let clients = (0..300).map(|_| TcpStream::connect_timeout(&address, limit)).collect::<io::Result<Vec<_>>>()?;
         for _ in &clients {
@@ -134,7 +121,7 @@ everywhere! {
     }
 
     fn the_first_address_that_answers_is_taken() -> io::Result<()> {
-        let (_listener, address) = listener();
+        let (_listener, address) = tcp_listener();
         let stream = TcpStream::connect(&[deserted(), deserted(), address][..])?;
         assert_eq!(stream.peer_addr()?, address);
         let none: &[SocketAddr] = &[];
@@ -146,7 +133,7 @@ everywhere! {
     }
 
     fn names_and_texts_are_addresses() -> io::Result<()> {
-        let (_listener, address) = listener();
+        let (_listener, address) = tcp_listener();
         let port = address.port();
         TcpStream::connect(format!("localhost:{port}"))?;
         TcpStream::connect(("localhost", port))?;
@@ -163,12 +150,12 @@ everywhere! {
     }
 
     fn a_port_is_taken_once() {
-        let (_listener, address) = listener();
+        let (_listener, address) = tcp_listener();
         assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 
     fn peek_leaves_what_it_shows() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         let writer = thread::spawn(move || client.write_all(b"abc").map(|()| client));
         let mut large = [0; 16];
         assert_eq!(server.peek(&mut large[..1])?, 1);
@@ -184,7 +171,7 @@ everywhere! {
     }
 
     fn several_buffers_at_once() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         assert_eq!(client.write_vectored(&[])?, 0);
         assert_eq!(client.write_vectored(&[IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")])?, 6);
         let (mut first, mut second) = ([0; 4], [0; 9]);
@@ -200,7 +187,7 @@ everywhere! {
     }
 
     fn shutdown_of_a_clone_wakes_a_blocked_reader() -> io::Result<()> {
-        let (_client, server) = pair();
+        let (_client, server) = tcp_pair();
         let clone = server.try_clone()?;
         let reader = thread::spawn(move || (&server).read(&mut [0; 8]));
         thread::yield_now();
@@ -210,7 +197,7 @@ everywhere! {
     }
 
     fn shutdown_of_one_direction_leaves_the_other() -> io::Result<()> {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         client.shutdown(Shutdown::Write)?;
         assert_eq!(server.read(&mut [0; 8])?, 0);
         server.write_all(b"late")?;
@@ -223,7 +210,7 @@ everywhere! {
     }
 
     fn a_reset_is_an_error() -> io::Result<()> {
-        let (client, mut server) = pair();
+        let (client, mut server) = tcp_pair();
         socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO))?;
         let reader = thread::spawn(move || (server.read(&mut [0; 8]), server));
         thread::yield_now();
@@ -235,7 +222,7 @@ everywhere! {
     }
 
     fn a_connection_may_be_gone_before_it_is_accepted() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let client = TcpStream::connect(address)?;
         socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO))?;
         drop(client);
@@ -248,7 +235,7 @@ everywhere! {
     }
 
     fn two_accepts_on_clones_take_one_connection_each() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         let clone = listener.try_clone()?;
         let first = thread::spawn(move || listener.accept().unwrap().1);
         let second = thread::spawn(move || clone.accept().unwrap().1);
@@ -263,7 +250,7 @@ everywhere! {
     }
 
     fn two_accepts_on_one_listener_take_one_connection_each() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         thread::scope(|scope| {
             let accepts = [scope.spawn(|| listener.accept()), scope.spawn(|| listener.accept())];
             thread::yield_now();
@@ -273,7 +260,7 @@ everywhere! {
     }
 
     fn two_clones_read_in_the_same_direction() -> io::Result<()> {
-        let (mut client, server) = pair();
+        let (mut client, server) = tcp_pair();
         let clone = server.try_clone()?;
         let read = |mut stream: TcpStream| thread::spawn(move || {
             let mut byte = [0];
@@ -290,7 +277,7 @@ everywhere! {
     }
 
     fn one_stream_is_read_and_written_at_once() -> io::Result<()> {
-        let (client, server) = pair();
+        let (client, server) = tcp_pair();
         let bytes = pattern(2 << 20);
         let echo = thread::spawn(move || echo(server));
         thread::scope(|scope| {
@@ -308,7 +295,7 @@ everywhere! {
 
     /// The descriptor's number comes back at once; what was known of the old socket must not.
     fn a_reused_number_is_another_socket() -> io::Result<()> {
-        let (listener, address) = listener();
+        let (listener, address) = tcp_listener();
         for round in 0..200_u8 {
             let mut client = TcpStream::connect(address)?;
             let (server, _) = listener.accept()?;
@@ -327,7 +314,7 @@ everywhere! {
     }
 
     fn options_are_kept() -> io::Result<()> {
-        let (client, _server) = pair();
+        let (client, _server) = tcp_pair();
         for nodelay in [true, false] {
             client.set_nodelay(nodelay)?;
             assert_eq!(client.nodelay()?, nodelay);
@@ -335,7 +322,7 @@ everywhere! {
         client.set_ttl(42)?;
         assert_eq!(client.ttl()?, 42);
         assert!(client.take_error()?.is_none());
-        let (listener, _) = listener();
+        let (listener, _) = tcp_listener();
         listener.set_ttl(43)?;
         assert_eq!(listener.ttl()?, 43);
         assert!(listener.take_error()?.is_none());
@@ -343,10 +330,10 @@ everywhere! {
     }
 
     fn it_is_shown_as_std_shows_it() -> io::Result<()> {
-        let (client, _server) = pair();
+        let (client, _server) = tcp_pair();
         let shown = format!("{client:?}");
         assert_eq!(shown, format!("{:?}", std::net::TcpStream::from(client)));
-        let (listener, _) = listener();
+        let (listener, _) = tcp_listener();
         let shown = format!("{listener:?}");
         assert_eq!(shown, format!("{:?}", std::net::TcpListener::from(listener)));
         Ok(())

@@ -8,16 +8,9 @@ use std::time::{Duration, Instant};
 
 use sward::net::{TcpListener, TcpStream, UdpSocket};
 use sward::thread::{self, Cancelled, JoinHandle};
-use sward_testing::{on_every_engine, run_outside};
+use sward_testing::{on_every_engine, run_outside, tcp_pair};
 
 const LONG: Duration = Duration::from_secs(500);
-
-/// The two ends of a connection.
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
-}
 
 /// Counts how often it is dropped.
 struct Counted(Arc<AtomicUsize>);
@@ -95,7 +88,7 @@ on_every_engine! {
     fn waits_for_the_kernel_end() {
         ends(|| drop(TcpListener::bind("127.0.0.1:0").unwrap().accept()));
         ends(|| TcpListener::bind("127.0.0.1:0").unwrap().incoming().for_each(drop));
-        let (_client, server) = pair();
+        let (_client, server) = tcp_pair();
         let server = Arc::new(server);
         for timeout in [None, Some(LONG)] {
             server.set_read_timeout(timeout).unwrap();
@@ -105,7 +98,7 @@ on_every_engine! {
             ends(move || drop(stream.peek(&mut [0; 8])));
         }
         ends(|| {
-            let (client, _server) = pair();
+            let (client, _server) = tcp_pair();
             loop {
                 (&client).write_all(&[0; 100_000]).unwrap();
             }
@@ -196,7 +189,7 @@ on_every_engine! {
     }
 
     fn a_shield_holds_it_off_until_the_next_blocking_call() {
-        let (mut client, mut server) = pair();
+        let (mut client, mut server) = tcp_pair();
         let read = Arc::new(AtomicBool::new(false));
         let says = Arc::clone(&read);
         let thread = started(move || {

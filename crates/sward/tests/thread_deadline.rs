@@ -6,19 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sward::net::{TcpListener, TcpStream};
+use sward::net::TcpListener;
 use sward::thread;
 use sward::time::{Duration, Instant, Timer, interval, remaining, timeout};
-use sward_testing::{everywhere, on_every_engine};
+use sward_testing::{everywhere, on_every_engine, tcp_pair};
 
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(1000);
-
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (near, listener.accept().unwrap().0)
-}
 
 struct Counts<'a>(&'a AtomicUsize);
 
@@ -166,7 +160,7 @@ on_every_engine! {
     fn a_read_an_accept_and_a_write_are_interrupted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(timeout(SHORT, || listener.accept()).is_err());
-        let (near, far) = pair();
+        let (near, far) = tcp_pair();
         assert!(timeout(SHORT, || (&near).read(&mut [0; 8])).is_err());
         let full = timeout(SHORT, || while (&near).write_all(&[0; 65536]).is_ok() {});
         assert_eq!(full.unwrap_err().duration(), SHORT);
@@ -174,7 +168,7 @@ on_every_engine! {
     }
 
     fn the_sockets_own_timeout_and_the_deadline_go_together() {
-        let (near, _far) = pair();
+        let (near, _far) = tcp_pair();
         near.set_read_timeout(Some(SHORT)).unwrap();
         let error = timeout(LONG, || (&near).read(&mut [0; 8])).unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -184,7 +178,7 @@ on_every_engine! {
 
     fn no_byte_is_lost_to_a_deadline() {
         const BYTES: usize = 20_000;
-        let (near, mut far) = pair();
+        let (near, mut far) = tcp_pair();
         let sender = thread::spawn(move || {
             for number in 0..BYTES {
                 far.write_all(&[number as u8]).unwrap();

@@ -4,18 +4,22 @@
 //! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
 //! ends the process and names the test.
 
+mod example;
 mod patience;
 mod scenario;
+mod tcp;
 mod watchdog;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use sward::{Builder, EngineKind};
 
+pub use example::example;
 pub use patience::await_that;
 pub use scenario::{Scenario, alone};
 #[doc(hidden)]
 pub use sward;
+pub use tcp::{tcp_listener, tcp_pair};
 pub use watchdog::Watchdog;
 
 /// Makes a test for every engine out of each function: it runs as the main closure of a runtime, with one worker and then

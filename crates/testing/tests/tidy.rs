@@ -22,9 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/net/socket.rs",
     "crates/sward/src/os/fd.rs",
     // Descriptors that std's traits give and take.
-    "crates/sward/src/net/tcp_listener.rs",
-    "crates/sward/src/net/tcp_stream.rs",
-    "crates/sward/src/net/udp_socket.rs",
+    "crates/sward/src/net/std_traits.rs",
     // The scheduler: what only the owning worker touches.
     "crates/sward/src/runtime.rs",
     "crates/sward/src/runtime/coarse_clock.rs",

@@ -1,48 +1,18 @@
 //! The costs of OS threads that share a core, with crossbeam's channels.
 
-use std::time::Instant;
-
-use crossbeam_channel as channel;
 use std::thread;
 
-use super::{Costs, THREADS, each};
+use super::Costs;
 
 pub(crate) fn measure() -> Costs {
     [yields(), spawns(), ping_pong()]
 }
 
-fn yields() -> f64 {
-    const TURNS: u32 = 20_000;
-    let turns = || (0..TURNS).for_each(|_| thread::yield_now());
-    let begin = Instant::now();
-    let threads = [thread::spawn(turns), thread::spawn(turns)];
-    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-    each(begin.elapsed(), 2 * TURNS)
-}
-
-fn spawns() -> f64 {
-    const TIMES: u32 = 1;
-    let begin = Instant::now();
-    for _ in 0..TIMES {
-        let threads: Vec<_> = (0..THREADS).map(|_| thread::spawn(|| {})).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-    }
-    each(begin.elapsed(), TIMES * THREADS)
-}
-
-fn ping_pong() -> f64 {
-    const TRIPS: u32 = 10_000;
-    let (ping, pings) = channel::bounded(1);
-    let (pong, pongs) = channel::bounded(1);
-    let answer =
-        thread::spawn(move || pings.iter().for_each(|number| pong.send(number).expect("somebody listens")));
-    let begin = Instant::now();
-    for number in 0..TRIPS {
-        ping.send(number).expect("somebody listens");
-        assert_eq!(pongs.recv(), Ok(number));
-    }
-    let elapsed = begin.elapsed();
-    drop(ping);
-    answer.join().expect("no panic");
-    each(elapsed, TRIPS)
+measure_threads! {
+    spawn: thread::spawn,
+    yield_now: thread::yield_now,
+    channel: crossbeam_channel::bounded(1),
+    turns: 20_000,
+    bursts: 1,
+    trips: 10_000,
 }

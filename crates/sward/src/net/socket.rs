@@ -11,11 +11,12 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use socket2::SockRef;
 use sward_engine::{LentBuffer, Request, SocketAddress, Source};
 
 use crate::runtime::wait::{self, Outcome};
@@ -52,6 +53,16 @@ impl Socket {
     /// For a descriptor that has just been made: blocking, without timeouts.
     pub(super) fn new(descriptor: &impl AsRawFd) -> Socket {
         Socket { source: Source::new(descriptor.as_raw_fd()), modes: Arc::default() }
+    }
+
+    /// For one that comes from elsewhere: with the mode and the timeouts that it has.
+    pub(super) fn adopt(descriptor: &(impl AsRawFd + AsFd)) -> Socket {
+        let (socket, kernels) = (Socket::new(descriptor), SockRef::from(descriptor));
+        // Asking fails only if this is no open socket. Then every other call says so.
+        socket.set_nonblocking(kernels.nonblocking().unwrap_or(false));
+        socket.set_timeout(Direction::Read, kernels.read_timeout().unwrap_or(None));
+        socket.set_timeout(Direction::Write, kernels.write_timeout().unwrap_or(None));
+        socket
     }
 
     /// For a clone of this socket.

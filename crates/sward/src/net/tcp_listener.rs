@@ -1,13 +1,12 @@
 //! [`TcpListener`]. `accept(2)` knows no "do not block this time", so the socket inside is always `O_NONBLOCK`, and what the
 //! user has asked for stands in the shared modes. It is put into force when the socket leaves this library.
 
-use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::socket::Socket;
+use super::std_traits::std_traits;
 use super::to_socket_addrs::try_each;
 use super::{TcpStream, ToSocketAddrs};
 
@@ -17,8 +16,8 @@ const BACKLOG: i32 = 4096;
 
 /// A TCP socket that accepts connections: [`std::net::TcpListener`].
 ///
-/// Behind [`as_raw_fd`](AsRawFd::as_raw_fd) is a descriptor in non-blocking mode, whatever
-/// [`set_nonblocking`](TcpListener::set_nonblocking) has said. Converting into std's type or an [`OwnedFd`] puts the mode
+/// Behind [`as_raw_fd`](std::os::fd::AsRawFd::as_raw_fd) is a descriptor in non-blocking mode, whatever
+/// [`set_nonblocking`](TcpListener::set_nonblocking) has said. Converting into std's type or an [`OwnedFd`](std::os::fd::OwnedFd) puts the mode
 /// back, unless clones of the listener still use it.
 pub struct TcpListener {
     socket: Socket,
@@ -152,12 +151,6 @@ impl Iterator for IntoIncoming {
 
 impl FusedIterator for IntoIncoming {}
 
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(formatter)
-    }
-}
-
 impl From<std::net::TcpListener> for TcpListener {
     /// Keeps the mode that the socket is in. A descriptor that was cloned from a listener of this library, or inherited from
     /// another process that has one, is in non-blocking mode: then say
@@ -182,39 +175,4 @@ impl From<TcpListener> for std::net::TcpListener {
     }
 }
 
-impl From<OwnedFd> for TcpListener {
-    fn from(descriptor: OwnedFd) -> TcpListener {
-        std::net::TcpListener::from(descriptor).into()
-    }
-}
-
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> OwnedFd {
-        std::net::TcpListener::from(listener).into()
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
-    }
-}
-
-impl IntoRawFd for TcpListener {
-    fn into_raw_fd(self) -> RawFd {
-        std::net::TcpListener::from(self).into_raw_fd()
-    }
-}
-
-impl FromRawFd for TcpListener {
-    unsafe fn from_raw_fd(fd: RawFd) -> TcpListener {
-        // SAFETY: the caller's word.
-        unsafe { std::net::TcpListener::from_raw_fd(fd) }.into()
-    }
-}
+std_traits!(TcpListener);

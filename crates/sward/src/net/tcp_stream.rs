@@ -1,12 +1,11 @@
 //! [`TcpStream`]: std's type inside for every option, `socket.rs` for every call that waits.
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::socket::{Direction, Socket};
+use super::std_traits::std_traits;
 use super::to_socket_addrs::try_each;
 use super::{Reader, ToSocketAddrs};
 use crate::runtime::wait;
@@ -275,21 +274,10 @@ impl Write for TcpStream {
     }
 }
 
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(formatter)
-    }
-}
-
 impl From<std::net::TcpStream> for TcpStream {
     /// Keeps the mode and the timeouts that the socket has.
     fn from(inner: std::net::TcpStream) -> TcpStream {
-        let socket = Socket::new(&inner);
-        // Asking fails only if this is no open socket. Then every other call says so.
-        socket.set_nonblocking(socket2::SockRef::from(&inner).nonblocking().unwrap_or(false));
-        socket.set_timeout(Direction::Read, inner.read_timeout().unwrap_or(None));
-        socket.set_timeout(Direction::Write, inner.write_timeout().unwrap_or(None));
-        TcpStream { socket, inner }
+        TcpStream { socket: Socket::adopt(&inner), inner }
     }
 }
 
@@ -299,39 +287,4 @@ impl From<TcpStream> for std::net::TcpStream {
     }
 }
 
-impl From<OwnedFd> for TcpStream {
-    fn from(descriptor: OwnedFd) -> TcpStream {
-        std::net::TcpStream::from(descriptor).into()
-    }
-}
-
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> OwnedFd {
-        stream.inner.into()
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
-    }
-}
-
-impl IntoRawFd for TcpStream {
-    fn into_raw_fd(self) -> RawFd {
-        self.inner.into_raw_fd()
-    }
-}
-
-impl FromRawFd for TcpStream {
-    unsafe fn from_raw_fd(fd: RawFd) -> TcpStream {
-        // SAFETY: the caller's word.
-        unsafe { std::net::TcpStream::from_raw_fd(fd) }.into()
-    }
-}
+std_traits!(TcpStream);

@@ -1,13 +1,12 @@
 //! [`UdpSocket`]: std's type inside for every option, `socket.rs` for every call that waits.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::ToSocketAddrs;
 use super::socket::{Direction, Socket};
+use super::std_traits::std_traits;
 use super::to_socket_addrs::try_each;
 
 /// A UDP socket: [`std::net::UdpSocket`]. Receiving and sending are cancellation points.
@@ -256,21 +255,10 @@ impl UdpSocket {
     }
 }
 
-impl fmt::Debug for UdpSocket {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(formatter)
-    }
-}
-
 impl From<std::net::UdpSocket> for UdpSocket {
     /// Keeps the mode and the timeouts that the socket has.
     fn from(inner: std::net::UdpSocket) -> UdpSocket {
-        let socket = Socket::new(&inner);
-        // Asking fails only if this is no open socket. Then every other call says so.
-        socket.set_nonblocking(socket2::SockRef::from(&inner).nonblocking().unwrap_or(false));
-        socket.set_timeout(Direction::Read, inner.read_timeout().unwrap_or(None));
-        socket.set_timeout(Direction::Write, inner.write_timeout().unwrap_or(None));
-        UdpSocket { socket, inner }
+        UdpSocket { socket: Socket::adopt(&inner), inner }
     }
 }
 
@@ -280,39 +268,4 @@ impl From<UdpSocket> for std::net::UdpSocket {
     }
 }
 
-impl From<OwnedFd> for UdpSocket {
-    fn from(descriptor: OwnedFd) -> UdpSocket {
-        std::net::UdpSocket::from(descriptor).into()
-    }
-}
-
-impl From<UdpSocket> for OwnedFd {
-    fn from(socket: UdpSocket) -> OwnedFd {
-        socket.inner.into()
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
-    }
-}
-
-impl IntoRawFd for UdpSocket {
-    fn into_raw_fd(self) -> RawFd {
-        self.inner.into_raw_fd()
-    }
-}
-
-impl FromRawFd for UdpSocket {
-    unsafe fn from_raw_fd(fd: RawFd) -> UdpSocket {
-        // SAFETY: the caller's word.
-        unsafe { std::net::UdpSocket::from_raw_fd(fd) }.into()
-    }
-}
+std_traits!(UdpSocket);
