@@ -9,7 +9,8 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use nix::errno::Errno;
 use sward::net::TcpStream;
 use sward::os::fd::{wait_readable, wait_writable};
 use sward::thread;
@@ -20,6 +21,9 @@ use crate::output;
 const CHUNK_BYTES: usize = 4096;
 
 const PROMPT: &[u8] = b"> ";
+
+/// What to do when no descriptor is left.
+const DESCRIPTORS: &str = ": raise the limit of open files (ulimit -n)";
 
 /// Connect to a server: lines in, replies out; works in a pipe
 #[derive(clap::Args)]
@@ -42,7 +46,8 @@ impl Connect {
         let stream = Arc::new(stream);
         let input = {
             let stream = Arc::clone(&stream);
-            thread::spawn(move || send_input(&stream))
+            // Without the input there is no conversation, and the server may wait for it for ever: hang up.
+            thread::spawn(move || send_input(&stream).inspect_err(|_| drop(stream.shutdown(Shutdown::Both))))
         };
         let replies = print_replies(&stream);
         input.cancel();
@@ -54,19 +59,29 @@ impl Connect {
     }
 
     fn explain(&self, error: io::Error) -> anyhow::Error {
-        let advice = match error.kind() {
-            ErrorKind::ConnectionRefused => ": nobody listens there; start a server with `sward serve`",
-            ErrorKind::InvalidInput => ": an address is HOST:PORT, as in 127.0.0.1:8080",
+        let advice = match (error.kind(), error.raw_os_error().map(Errno::from_raw)) {
+            (ErrorKind::ConnectionRefused, _) => ": nobody listens there; start a server with `sward serve`",
+            (ErrorKind::TimedOut, _) => {
+                ": the server does not answer; is its backlog full, or a firewall between?"
+            }
+            (ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable, _) => {
+                ": there is no way to it from here; is the address right?"
+            }
+            (_, Some(Errno::EMFILE | Errno::ENFILE)) => DESCRIPTORS,
+            // It has not come as far as the kernel.
+            (_, None) => ": an address is HOST:PORT, as in 127.0.0.1:8080",
             _ => "",
         };
-        anyhow::anyhow!("connecting to {}: {error}{advice}", self.addr)
+        anyhow!("connecting to {}: {error}{advice}", self.addr)
     }
 }
 
 /// Copies standard input to the server, then says that there is no more.
 fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
     // Not through `io::stdin()`: its buffer would hold input of which the descriptor says nothing.
-    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned().context("standard input")?);
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let mut input =
+        File::from(input.map_err(|error| anyhow!("duplicating standard input: {error}{DESCRIPTORS}"))?);
     let mut buffer = [0; CHUNK_BYTES];
     loop {
         await_ready(wait_readable(&input, None)).context("waiting for standard input")?;
@@ -94,11 +109,13 @@ fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
 /// Copies what the server says to standard output until it closes.
 fn print_replies(mut stream: &TcpStream) -> anyhow::Result<()> {
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let mut output = io::stdout().as_fd().try_clone_to_owned().map(File::from).context("standard output")?;
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    let mut output =
+        File::from(output.map_err(|error| anyhow!("duplicating standard output: {error}{DESCRIPTORS}"))?);
     let mut print = |bytes: &[u8]| {
         await_ready(wait_writable(&output, None))
             .and_then(|()| output.write_all(bytes))
-            .map_err(output::explain)
+            .map_err(|error| output::explain(output::attempted(error)))
     };
     let mut buffer = [0; CHUNK_BYTES];
     if interactive {

@@ -19,15 +19,29 @@ impl std::error::Error for Closed {}
 /// # Errors
 /// Writing failed. If that is because the reader has gone, [`is_closed`] says so.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    write(text).map_err(explain)
+}
+
+/// Prints all of `text` at once.
+///
+/// # Errors
+/// Writing failed. [`explain`] says what that means.
+pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(explain)
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    written.map_err(attempted)
+}
+
+/// Says what it was that failed.
+pub(crate) fn attempted(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("writing to standard output: {error}"))
 }
 
 /// What a failed write to standard output means.
 pub(crate) fn explain(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Closed.into(),
-        _ => anyhow::Error::new(error).context("writing to standard output"),
+        _ => error.into(),
     }
 }
 

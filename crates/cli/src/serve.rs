@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 use sward::EngineKind;
-use sward_server::{Bound, Connection, Model, Server, Summary, is_child, service};
+use sward_server::{Bound, Connection, Model, Server, Summary, service};
 
 use crate::engines::default_engine;
 use crate::{duration, output};
@@ -106,11 +106,14 @@ impl Serve {
         let (engine, reason) = self.engine()?;
         let server = self.server(engine);
         let bound = server.bind().map_err(|error| self.explain_bind(error))?;
-        if !is_child() {
-            output::print(&self.banner(&bound, engine, &reason, descriptors)?)?;
-        }
+        let banner = self.banner(&bound, engine, &reason, descriptors)?;
+        let bound = bound.announce(move || output::write(&banner));
         // SAFETY: no service holds a scoped thread-local value across a blocking call; they use none at all.
-        let summary = unsafe { bound.serve(self.service.handler()) }.context("serving")?;
+        let summary = unsafe { bound.serve(self.service.handler()) }.map_err(|error| match error.kind() {
+            // The banner's, since nothing else that the server writes to ends it.
+            io::ErrorKind::BrokenPipe => output::explain(error),
+            _ => anyhow::Error::new(error).context("serving"),
+        })?;
         output::print(&closing(&summary, before)?)
     }
 
@@ -148,16 +151,17 @@ impl Serve {
     fn explain_bind(&self, error: io::Error) -> anyhow::Error {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program listens there; stop it, or choose a port with --addr, as in \
-                                         --addr 127.0.0.1:0 for any free one"
+                ": another program listens there; stop it, or choose a port with --addr, as in \
+                 --addr 127.0.0.1:0 for any free one"
             }
-            io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another with --addr",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 are for root; choose another with --addr",
             io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address; choose one with --addr"
+                ": this machine does not have that address; choose one with --addr"
             }
-            _ => "see --addr",
+            io::ErrorKind::InvalidInput => " (--addr)",
+            _ => "",
         };
-        anyhow::anyhow!("{error}: {advice}")
+        anyhow::anyhow!("{error}{advice}")
     }
 
     /// What runs, and how to try it.

@@ -78,7 +78,7 @@ impl Top {
         let found = find(&self.target)?;
         let mut client = Client::connect(&found.path)?;
         let Some(first) = client.ask()? else {
-            bail!("the program at {} ended just now", found.path.display());
+            bail!("the program at {} ended just now; start it again to watch it", found.path.display());
         };
         let (process, program) = (first.snapshot.pid, first.snapshot.program.clone());
         if let Some(wanted) = found.process.filter(|&wanted| wanted != process) {

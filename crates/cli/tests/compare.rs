@@ -273,12 +273,16 @@ fn wrong_flags_are_refused_before_anything_is_measured() {
     for (flags, words) in [
         (&["--with", "mine=./server 8080"][..], "no {port}"),
         (&["--subjects", "epol"], "there is no server epol; there are io_uring, epoll"),
-        (&["--out", "no/such/folder/page.html"], "cannot be written"),
-        (&["--csv", "/proc/figures.csv"], "/proc/figures.csv: this file cannot be written"),
+        (
+            &["--out", "no/such/folder/page.html"],
+            "cannot be written: No such file or directory (os error 2); make the folder",
+        ),
+        (&["--csv", "/proc/figures.csv"], "/proc/figures.csv: this file cannot be written: "),
         (&["--json", "."], "that is a directory"),
         (&["--svg", "/proc/pictures"], "this folder cannot be made"),
         (&["--svg", "/proc"], "cannot be written"),
         (&["--with", "epoll=./server {port}"], "the name epoll is taken"),
+        (&["--with", "mine= "], "there is no command; as in 'mine="),
     ] {
         let mut command = family.compare(flags);
         let output = command.stdout(Stdio::null()).output().unwrap();

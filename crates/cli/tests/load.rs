@@ -236,7 +236,11 @@ fn the_limit_of_descriptors() {
     let output = limited("-n 100");
     let text = errors(&output);
     assert_eq!(output.status.code(), Some(1));
-    for part in ["200 connections", "may open 100", "at most 36", "ulimit"] {
+    for part in ["200 connections", "may open 100", "at most 36", "ulimit -n 264"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = errors(&limited("-n 20"));
+    for part in ["may open 20", "Not one connection fits", "ulimit -n 264"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

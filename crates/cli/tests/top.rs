@@ -212,14 +212,17 @@ fn what_has_no_console() {
     let shown = path.to_str().unwrap();
     assert_says(&complaint(top(&path, &[])), &["no console is at", &format!("SWARD_CONSOLE={shown}")]);
     fs::write(&path, "").unwrap();
-    assert_says(&complaint(top(&path, &[])), &["is no socket"]);
+    assert_says(&complaint(top(&path, &[])), &["is no socket", "name the path"]);
     fs::remove_file(&path).unwrap();
     drop(UnixListener::bind(&path).unwrap());
-    assert_says(&complaint(top(&path, &[])), &["nobody listens at", "is dead"]);
+    assert_says(&complaint(top(&path, &[])), &["nobody listens at", "is dead", "start it again"]);
     // No process has this number: it is above the kernel's own limit.
-    assert_says(&complaint(top("4294967295", &[])), &["there is no process 4294967295"]);
+    assert_says(&complaint(top("4294967295", &[])), &["there is no process 4294967295; give", "pgrep"]);
     assert_says(&complaint(top("99999999999", &[])), &["is no process, no console's path, and no HOST:PORT"]);
-    assert_says(&complaint(top("nonsense", &[])), &["\"nonsense\" is no process"]);
+    assert_says(
+        &complaint(top("nonsense", &[])),
+        &["\"nonsense\" is no process", "as in `sward top 127.0.0.1:8080`"],
+    );
     // This very test listens, and has no console.
     let own = std::process::id().to_string();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -229,7 +232,7 @@ fn what_has_no_console() {
         assert_says(&complaint(top(target, &[])), &parts);
     }
     drop(listener);
-    assert_says(&complaint(top(&address, &[])), &["nobody listens on", "this machine"]);
+    assert_says(&complaint(top(&address, &[])), &["nobody listens on", "this machine", "ss -ltn"]);
 }
 
 #[test]

@@ -69,8 +69,9 @@ pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) 
         } else {
             let error = io::Error::last_os_error();
             if error.raw_os_error() != Some(libc::EINVAL) {
-                let text =
-                    format!("cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}");
+                let text = format!(
+                    "cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}; use fewer green threads"
+                );
                 return Err(io::Error::new(error.kind(), text));
             }
         }

@@ -272,7 +272,8 @@ fn slot_bytes(size: usize) -> io::Result<usize> {
         .checked_next_multiple_of(page)
         .filter(|&bytes| bytes <= isize::MAX as usize)
         .ok_or_else(|| {
-            let text = format!("cannot map a stack of {size} bytes: larger than the address space");
+            let text =
+                format!("cannot map a stack of {size} bytes: larger than the address space; ask for less");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })
 }

@@ -13,6 +13,7 @@ use sward::thread::Cancelled;
 
 use crate::connection::Connection;
 use crate::running::Running;
+use crate::shortage;
 
 /// How long an accept loop waits, while something is short, for a connection to end.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -83,14 +84,8 @@ impl Shortage {
     fn report(&mut self, attempted: &str, error: &io::Error) {
         let now = Instant::now();
         if self.last.is_none_or(|last| now.duration_since(last) > OUTAGE) {
-            let advice = match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-                Errno::EMFILE => " (ulimit -n is the limit)",
-                Errno::ENFILE => " (the sysctl fs.file-max is the limit)",
-                _ => "",
-            };
-            eprintln!(
-                "sward: {attempted}: {error}{advice}; serving goes on, new clients wait for others to leave"
-            );
+            let error = shortage::explain(attempted, error);
+            eprintln!("sward: {error}; serving goes on, new clients wait for others to leave");
         }
         self.last = Some(now);
     }

@@ -42,6 +42,7 @@ mod model;
 mod running;
 mod server;
 pub mod service;
+mod shortage;
 mod signals;
 mod summary;
 

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use socket2::{Domain, Protocol, Socket, Type};
 use sward::net::TcpListener;
 
+use crate::shortage;
+
 /// How many clients may wait to be accepted. The kernel cuts it to the sysctl net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
@@ -14,15 +16,19 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The address does not resolve, or cannot be bound. The error names it.
 pub(crate) fn listen(address: &str, count: usize) -> io::Result<Vec<TcpListener>> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("listening on {address}: {error}"));
-    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for candidate in address.to_socket_addrs().map_err(named)? {
+    let attempted = format!("listening on {address}");
+    let unknown = |error: &dyn std::fmt::Display| {
+        let text = format!("{attempted}: {error}; an address is HOST:PORT, as in 127.0.0.1:8080");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let mut last = unknown(&"the name has no address");
+    for candidate in address.to_socket_addrs().map_err(|error| unknown(&error))? {
         match listen_on(candidate, count) {
             Ok(listeners) => return Ok(listeners),
-            Err(error) => last = error,
+            Err(error) => last = shortage::explain(&attempted, &error),
         }
     }
-    Err(named(last))
+    Err(last)
 }
 
 fn listen_on(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -74,5 +80,18 @@ mod tests {
         let error = listen(&address, 2).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&address), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_address_is_named_with_one_that_is() {
+        for wrong in ["nonsense", "127.0.0.1:80000", "127.0.0.1:"] {
+            let error = listen(wrong, 1).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("listening on {wrong}: ")) && text.contains("HOST:PORT"),
+                "{text}"
+            );
+        }
     }
 }

@@ -98,6 +98,14 @@ pub(crate) struct Site {
     /// Workers or child processes.
     pub(crate) workers: usize,
     pub(crate) engine: Option<EngineKind>,
+    /// Called once, when nothing but the accepting is left to do.
+    pub(crate) announce: Option<Box<dyn FnOnce() -> io::Result<()> + Send + Sync>>,
+}
+
+impl Site {
+    fn announce(&mut self) -> io::Result<()> {
+        self.announce.take().map_or(Ok(()), |announce| announce())
+    }
 }
 
 impl fmt::Debug for Site {
@@ -114,9 +122,10 @@ impl fmt::Debug for Site {
 ///
 /// `start` begins to serve a connection, on the accept loop's thread or on another.
 fn accept_until_stopped(
-    site: Site,
+    mut site: Site,
     start: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<()> {
+    site.announce()?;
     let Site { running, listeners, .. } = site;
     let start = Arc::new(start);
     let mut loops = Vec::new();

@@ -133,7 +133,8 @@ impl Server {
         let local_addr = listeners[0].local_addr()?;
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         let running = Running::new(listeners.clone(), most_connections, self.idle_timeout, self.drain);
-        let site = Site { running: Arc::new(running), listeners, workers, engine: self.engine };
+        let site =
+            Site { running: Arc::new(running), listeners, workers, engine: self.engine, announce: None };
         Ok(Bound { model: self.model, signals: self.signals, most_connections, local_addr, site })
     }
 
@@ -178,6 +179,13 @@ impl Bound {
     /// A way to stop the server from any thread.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.site.running))
+    }
+
+    /// Calls `announce` when the engines are open and nothing but the accepting is left to do: the time to tell the user that the server
+    /// serves. Its error ends the server, and is that of [`serve`](Bound::serve). In the model `processes` it is called in the parent.
+    pub fn announce(mut self, announce: impl FnOnce() -> io::Result<()> + Send + Sync + 'static) -> Bound {
+        self.site.announce = Some(Box::new(announce));
+        self
     }
 
     /// Serves until the server is [stopped](StopHandle::stop) and drained, and says what it has done.

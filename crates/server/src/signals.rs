@@ -11,6 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 use sward::thread::{Builder, JoinHandle};
 
+use crate::shortage;
+
 /// What a shell says of a program that SIGINT has ended.
 const EXIT_CODE: i32 = 130;
 
@@ -23,6 +25,11 @@ pub(crate) struct SignalWatch {
 impl SignalWatch {
     /// Begins to watch. `stop` is called at the first signal, on a thread of its own. Called on an OS thread.
     pub(crate) fn start(stop: impl Fn() + Send + 'static) -> io::Result<SignalWatch> {
+        SignalWatch::try_start(stop)
+            .map_err(|error| shortage::explain("watching for SIGINT and SIGTERM", &error))
+    }
+
+    fn try_start(stop: impl Fn() + Send + 'static) -> io::Result<SignalWatch> {
         let (mut reader, writer) = UnixStream::pair()?;
         let mut watch = SignalWatch { registered: Vec::new(), thread: None };
         for signal in [SIGINT, SIGTERM] {

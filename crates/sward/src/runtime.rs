@@ -54,6 +54,9 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Address space of the main green thread's stack, in bytes: what a program's `main` has on Linux.
 const MAIN_STACK_BYTES: usize = 8 * 1024 * 1024;
 
+/// What to do when an OS thread or a descriptor cannot be had.
+const RAISE_LIMITS: &str = "raise the limit of open files (ulimit -n) or of threads (ulimit -u)";
+
 /// Runs `main` as the first green thread of a new runtime with default settings, and returns what it returns.
 ///
 /// Inside, `sward::thread::spawn` makes green threads, and whatever blocks through this library suspends the green thread only.
@@ -212,8 +215,9 @@ impl Builder {
         diagnosis::register(&shared);
         std::thread::scope(|scope| {
             let monitor = Monitor::start(scope, &shared, &settings);
-            let _monitor =
-                monitor.inspect_err(|error| eprintln!("sward: nothing watches this runtime: {error}"));
+            let _monitor = monitor.inspect_err(|error| {
+                eprintln!("sward: nothing watches this runtime: {error}; {RAISE_LIMITS}")
+            });
             let _console = settings.console.as_deref().map(Console::open);
             let (report, reports) = mpsc::channel();
             for (index, queue) in (1..).zip(queues) {
@@ -223,7 +227,9 @@ impl Builder {
                     thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
                 if let Err(error) = started {
                     shared.stop();
-                    return Err(io::Error::new(error.kind(), format!("starting worker {index}: {error}")));
+                    let text =
+                        format!("starting worker {index}: {error}; {RAISE_LIMITS}, or use fewer workers");
+                    return Err(io::Error::new(error.kind(), text));
                 }
             }
             drop(report);

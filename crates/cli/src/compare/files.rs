@@ -2,10 +2,10 @@
 //! A device or a pipe, such as `/dev/stdout`, is written to as it is: a file in its place is not what was asked for.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde_json::json;
 
 use super::experiment::{Chapter, Outcome};
@@ -21,7 +21,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let part = part(path)?;
-    File::create(&part).with_context(|| format!("{}: this file cannot be written", path.display()))?;
+    File::create(&part).map_err(|error| cannot(path, "this file cannot be written", &error))?;
     fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
 }
 
@@ -30,7 +30,7 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// It cannot be made, or nothing can be written there.
 pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("{}: this folder cannot be made", path.display()))?;
+    fs::create_dir_all(path).map_err(|error| cannot(path, "this folder cannot be made", &error))?;
     check(&path.join("picture.svg"))
 }
 
@@ -57,6 +57,16 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(failed)
 }
 
+/// What is wrong with a path that the user has chosen, and what to do.
+fn cannot(path: &Path, what: &str, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        ErrorKind::NotFound => "make the folder that it is to be in (mkdir -p), or name another",
+        ErrorKind::PermissionDenied => "name one in a folder that you may write to",
+        _ => "name another",
+    };
+    anyhow!("{}: {what}: {error}; {advice}", path.display())
+}
+
 /// Whether something is there that is no file.
 fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
@@ -64,7 +74,8 @@ fn is_special(path: &Path) -> bool {
 
 /// The name under which a file is written until it is whole.
 fn part(path: &Path) -> anyhow::Result<PathBuf> {
-    let name = path.file_name().with_context(|| format!("{}: that is no name of a file", path.display()))?;
+    let name = path.file_name();
+    let name = name.with_context(|| format!("{}: that is no name of a file; name one", path.display()))?;
     Ok(path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id())))
 }
 

@@ -120,7 +120,10 @@ impl Compare {
             }
             target.sort_unstable();
             target.dedup();
-            ensure!(!target.is_empty(), "an empty list of connections leaves nothing to measure");
+            ensure!(
+                !target.is_empty(),
+                "an empty list of connections leaves nothing to measure; give numbers, as in --connections 1,100"
+            );
         }
         self.choose_subjects(&mut plan)?;
         plan.skip_what_cannot_be_opened()?;
@@ -214,7 +217,10 @@ impl Compare {
             }
             plan.subjects.push(foreign);
         }
-        ensure!(!plan.subjects.is_empty(), "no server is left to be measured");
+        ensure!(
+            !plan.subjects.is_empty(),
+            "no server is left to be measured; name some with --subjects, or bring one with --with"
+        );
         Ok(())
     }
 }

@@ -236,7 +236,7 @@ fn address_of_banner(process: &Guarded) -> anyhow::Result<SocketAddr> {
             .next()
             .unwrap_or_default()
             .parse()
-            .with_context(|| format!("its first line is {line:?}")),
+            .with_context(|| format!("its first line is {line:?}, and should end in its address")),
         None => bail!("it ended at once: {}", process.complaints()),
     }
 }

@@ -105,17 +105,19 @@ pub(super) fn arguments(model: Model, engine: Option<EngineKind>) -> Vec<&'stati
 /// # Errors
 /// The command has no `{port}`, or there is none.
 pub(super) fn foreign(text: &str) -> anyhow::Result<Subject> {
+    let no_command =
+        |text: &str| format!("--with {text:?}: there is no command; as in 'mine=./server --port {{port}}'");
     let is_name = |text: &str| {
         !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || "._+-".contains(letter))
     };
     let (name, command) = match text.split_once('=').filter(|(name, _)| is_name(name)) {
         Some((name, command)) => (name.to_owned(), command),
         None => {
-            let program = text.split_whitespace().next().with_context(|| "--with: there is no command")?;
+            let program = text.split_whitespace().next().with_context(|| no_command(text))?;
             (program.rsplit('/').next().unwrap_or(program).to_owned(), text)
         }
     };
-    ensure!(!command.trim().is_empty(), "--with {text}: there is no command");
+    ensure!(!command.trim().is_empty(), no_command(text));
     ensure!(
         command.contains("{port}"),
         "--with {text}: the command has no {{port}}, so it cannot be told where to listen; as in 'mine=./server --port {{port}}'"

@@ -17,11 +17,15 @@ pub(crate) fn reserve(connections: usize) -> anyhow::Result<()> {
         return Ok(());
     }
     if needed > hard {
+        let fewer = match hard.saturating_sub(OTHERS) {
+            0 => "Not one connection fits, so raise the limit first".to_owned(),
+            room => format!(
+                "Use at most {room} connections (--connections and --idle together), or raise the limit first"
+            ),
+        };
         bail!(
             "{connections} connections need {needed} descriptors, and this process may open {hard} (hard limit). \
-             Use at most {} connections (--connections and --idle together), or raise the limit first: as root, \
-             `ulimit -Hn {needed}` in the shell, or LimitNOFILE= in the service",
-            hard.saturating_sub(OTHERS)
+             {fewer}: as root, `ulimit -n {needed}` in the shell, or LimitNOFILE= in the service"
         );
     }
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard)

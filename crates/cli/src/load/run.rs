@@ -49,7 +49,10 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) fn run(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Report> {
     descriptors::reserve(plan.connections + plan.idle)?;
     if let Some(process) = plan.server {
-        ensure!(!Family::now(process).is_empty(), "--pid {process}: there is no such process");
+        ensure!(
+            !Family::now(process).is_empty(),
+            "--pid {process}: there is no such process; give the number of the server's, as `pgrep -a NAME` lists it"
+        );
     }
     let mut builder = sward::Builder::new().workers(plan.workers);
     if let Some(engine) = plan.engine {
@@ -168,7 +171,7 @@ fn reach(name: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
     let addresses = name
         .to_socket_addrs()
         .with_context(|| format!("{name}: no such address; it is HOST:PORT, as in 127.0.0.1:8080"))?;
-    let mut last = anyhow!("{name}: the name has no address");
+    let mut last = anyhow!("{name}: the name has no address; give one, as in 127.0.0.1:8080");
     for address in addresses {
         match open(address) {
             Ok(stream) => return Ok((address, stream)),

@@ -43,7 +43,9 @@ impl Client {
         let shown = path.display();
         match fs::metadata(path) {
             Ok(file) if !file.file_type().is_socket() => {
-                bail!("{shown} is no socket, so no console is there")
+                bail!(
+                    "{shown} is no socket, so no console is there; name the path that the program has in SWARD_CONSOLE"
+                )
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("no console is at {shown}; start the program with SWARD_CONSOLE={shown}")
@@ -51,7 +53,7 @@ impl Client {
             _ => {}
         }
         let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-            ErrorKind::ConnectionRefused => anyhow!("nobody listens at {shown} any more; the program that has left it there is dead"),
+            ErrorKind::ConnectionRefused => anyhow!("nobody listens at {shown} any more; the program that has left it there is dead: start it again"),
             ErrorKind::PermissionDenied => anyhow!("connecting to {shown}: a console is for the user who runs the program; run sward top as that user"),
             _ => anyhow::Error::new(error).context(format!("connecting to {shown}")),
         })?;
@@ -80,7 +82,7 @@ impl Client {
             Ok(_) => {}
             Err(error) if is_end(&error) => return Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => bail!(
-                "{} has not answered for {} s; the program is stopped, or it is none of sward's",
+                "{} has not answered for {} s; the program is stopped (`kill -CONT` lets it go on), or it is none of sward's",
                 self.path.display(),
                 PATIENCE.as_secs()
             ),
@@ -95,7 +97,9 @@ impl Client {
         let shown = self.path.display();
         let value: Value = serde_json::from_slice(line).unwrap_or_default();
         let Some(version) = value["sward_console"].as_u64() else {
-            bail!("what listens at {shown} is no console of a sward program");
+            bail!(
+                "what listens at {shown} is no console of a sward program; name the path that one has in SWARD_CONSOLE"
+            );
         };
         if version != VERSION {
             bail!(
@@ -107,7 +111,7 @@ impl Client {
             bail!("the console at {shown} says: {complaint}");
         }
         let snapshot = Snapshot::deserialize(&value)
-            .with_context(|| format!("the console at {shown} does not say what it should"))?;
+            .with_context(|| format!("the console at {shown} does not say what it should; use the sward top that belongs to the program's version of sward"))?;
         Ok(Answer { value, snapshot })
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn find(target: &str) -> anyhow::Result<Found> {
     }
     match target.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => of_address(host, target),
-        _ => bail!("{target:?} is no process, no console's path, and no HOST:PORT"),
+        _ => bail!(
+            "{target:?} is no process, no console's path, and no HOST:PORT; give one of these, as in `sward top 127.0.0.1:8080`"
+        ),
     }
 }
 
@@ -65,7 +67,9 @@ fn of_process(process: u32) -> anyhow::Result<Found> {
 fn wanted_console(process: u32) -> anyhow::Result<PathBuf> {
     let folder = Path::new("/proc").join(process.to_string());
     let environment = fs::read(folder.join("environ")).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow::anyhow!("there is no process {process}"),
+        ErrorKind::NotFound => anyhow::anyhow!(
+            "there is no process {process}; give the number of one that runs (`pgrep -a NAME` lists them), or the address that it listens on"
+        ),
         ErrorKind::PermissionDenied => {
             anyhow::anyhow!("process {process} is another user's; run sward top as that user")
         }
@@ -105,8 +109,10 @@ fn name(process: u32) -> String {
 fn of_address(host: &str, target: &str) -> anyhow::Result<Found> {
     // Without a host, any will do.
     let wanted = if host.is_empty() { format!("0.0.0.0{target}") } else { target.to_owned() };
-    let wanted: Vec<SocketAddr> =
-        wanted.to_socket_addrs().with_context(|| format!("looking up {target}"))?.collect();
+    let wanted: Vec<SocketAddr> = wanted
+        .to_socket_addrs()
+        .with_context(|| format!("looking up {target}, which should be HOST:PORT"))?
+        .collect();
     let inodes: HashSet<String> = listening_sockets()
         .filter_map(|(address, inode)| {
             let matches = |wanted: &SocketAddr| {
@@ -118,7 +124,9 @@ fn of_address(host: &str, target: &str) -> anyhow::Result<Found> {
         })
         .collect();
     if inodes.is_empty() {
-        bail!("nobody listens on {target} on this machine; sward top shows programs of this machine only");
+        bail!(
+            "nobody listens on {target} on this machine, and sward top shows programs of this machine only; `ss -ltn` lists who listens"
+        );
     }
     let holders: Vec<u32> = processes().filter(|&process| holds_any(process, &inodes)).collect();
     let Some(&first) = holders.first() else {
@@ -181,7 +189,9 @@ fn holds_any(process: u32, files: &HashSet<String>) -> bool {
 
 /// The console in a directory that was given to programs as theirs.
 fn in_directory(directory: &Path) -> anyhow::Result<Found> {
-    let entries = fs::read_dir(directory).with_context(|| format!("looking into {}", directory.display()))?;
+    let entries = fs::read_dir(directory).with_context(|| {
+        format!("looking for consoles in {}; name one that you may read", directory.display())
+    })?;
     let found = entries.filter_map(|entry| {
         let path = entry.ok()?.path();
         let process = path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?;

@@ -80,6 +80,19 @@ fn a_closed_output_ends_it_quietly() {
     drop(input);
 }
 
+/// The server waits for input for ever, so the program has to end by itself.
+#[test]
+fn an_input_that_cannot_be_read_ends_it() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    for engine in sward::EngineKind::ALL {
+        let directory = File::open("/").unwrap();
+        let (code, _, error) = text(connect(&address, engine.name()).stdin(directory).output().unwrap());
+        assert_eq!(code, Some(1), "{engine}");
+        assert!(error.contains("reading standard input: Is a directory"), "{engine}: {error}");
+    }
+}
+
 #[test]
 fn nobody_listening_is_an_error_that_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -88,4 +101,9 @@ fn nobody_listening_is_an_error_that_says_so() {
     let (code, _, error) = text(connect(&address, "default").stdin(Stdio::null()).output().unwrap());
     assert_eq!(code, Some(1));
     assert!(error.contains(&address) && error.contains("nobody listens"), "{error}");
+    for wrong in ["nonsense", "127.0.0.1:80000"] {
+        let (code, _, error) = text(connect(wrong, "default").stdin(Stdio::null()).output().unwrap());
+        assert_eq!(code, Some(1));
+        assert!(error.contains(wrong) && error.contains("HOST:PORT"), "{error}");
+    }
 }

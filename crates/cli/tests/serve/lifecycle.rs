@@ -1,9 +1,9 @@
 //! How a server starts, what it survives, and how it ends.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -121,6 +121,43 @@ fn engines_lists_all_and_one_default() {
         );
     }
     assert_eq!(table.matches("(default)").count(), 1);
+}
+
+/// With each number of descriptors it either serves, or says what is short, and then has not said that it serves.
+#[test]
+fn what_keeps_it_from_serving_is_said_instead_of_the_banner() {
+    for (model, limits) in [("green", 5..24), ("threads", 5..10), ("processes", 5..10)] {
+        for limit in limits {
+            let mut command = Command::new("sh");
+            let flags = format!("--workers 2 --model {model}");
+            let script = format!("ulimit -n {limit}; exec {SWARD} serve --addr 127.0.0.1:0 {flags}");
+            command.args(["-c", &script]).env("SWARD_DEADLOCK", "off").env("SWARD_STALL_MS", "off");
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut said = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let errors = String::from_utf8(output.stderr).unwrap();
+            if said.is_empty() {
+                assert!(
+                    errors.contains("error: ") && errors.contains("ulimit -n"),
+                    "{model}, {limit}: {errors}"
+                );
+            } else {
+                assert_eq!(output.status.code(), None, "{model}, {limit}: {errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_means_nothing_is_said_instead_of_the_banner() {
+    let mut command = Command::new(SWARD);
+    command.args(["serve", "--addr", "127.0.0.1:0"]).env("SWARD_STALL_MS", "soon");
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("SWARD_STALL_MS is \"soon\", but should be a number"), "{errors}");
+    assert!(output.stdout.is_empty());
 }
 
 /// More clients than descriptors: the first ones are served, the others wait for them to leave, and all get their turn.

@@ -34,6 +34,7 @@ use sward::thread::Builder;
 use super::{Site, green};
 use crate::connection::Connection;
 use crate::running::{GRACE, Running};
+use crate::shortage::advice;
 use crate::summary::{Line, Summary};
 
 /// Where a sward program has its console: a socket, or a directory for them.
@@ -77,10 +78,11 @@ pub(crate) fn share(most: Option<usize>, workers: usize, index: usize) -> Option
 // ---- the parent -----------------------------------------------------------------------------------------------------
 
 /// Starts the children and watches over them until stopped and drained.
-pub(crate) fn serve(site: Site, most_connections: Option<usize>) -> io::Result<()> {
+pub(crate) fn serve(mut site: Site, most_connections: Option<usize>) -> io::Result<()> {
     if let Some(engine) = site.engine {
         engine.available().map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
     }
+    site.announce()?;
     let Site { running, mut listeners, workers, .. } = site;
     let listener = listeners.remove(0);
     let children = workers.min(most_connections.unwrap_or(usize::MAX));
@@ -158,7 +160,7 @@ impl Seat {
                     Ok((status, None)) => format!("crashed ({status})"),
                     Err(error) => format!("was lost ({error})"),
                 },
-                Err(error) => format!("did not start ({error})"),
+                Err(error) => format!("did not start ({error}{})", advice(&error)),
             };
             if started.elapsed() >= STABLE {
                 back_off = BACK_OFF;
@@ -235,6 +237,7 @@ where
     H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
 {
     site.workers = 1;
+    site.announce = None;
     let running = Arc::clone(&site.running);
     let served = obey_parent(&running).and_then(|mut control| {
         // SAFETY: the caller's word.

@@ -68,7 +68,8 @@ impl Console {
             match Open::new(wanted) {
                 Ok(open) => *console = Some(open),
                 Err(error) => SAID.call_once(|| {
-                    eprintln!("sward: no console at {} (SWARD_CONSOLE): {error}", wanted.display());
+                    let advice = socket::advice(&error);
+                    eprintln!("sward: no console at {} (SWARD_CONSOLE): {error}{advice}", wanted.display());
                 }),
             }
         }

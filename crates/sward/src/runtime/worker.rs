@@ -479,7 +479,7 @@ impl Worker {
         if let Err(error) = self.engine.with(|engine| engine.wait(timeout, completed)) {
             // The kernel holds addresses of frames and will not say what has become of them: nothing can go on.
             eprintln!(
-                "fatal runtime error: the {} engine failed: {error}",
+                "fatal runtime error: the {} engine cannot wait for the kernel: {error}; choose another (SWARD_ENGINE)",
                 self.engine.with(|engine| engine.name())
             );
             std::process::abort();

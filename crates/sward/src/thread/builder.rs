@@ -167,8 +167,10 @@ impl Builder {
         if let Some(index) = target
             && index >= shared.workers()
         {
-            let message =
-                format!("spawning on worker {index}: the runtime has {} (from 0)", shared.workers());
+            let message = format!(
+                "spawning on worker {index}: the last one is {}; start more with sward::Builder::workers",
+                shared.workers() - 1
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let only = (shared.workers() == 1).then_some(0);

@@ -106,7 +106,9 @@ impl<T> JoinHandle<T> {
 /// See [`JoinHandle::cancel`].
 pub(super) fn cancel(task: &Arc<Task>) {
     if cfg!(panic = "abort") {
-        panic!("a thread is cancelled by unwinding it, and this program is compiled with panic = \"abort\"");
+        panic!(
+            "a thread is cancelled by unwinding it, and this program is compiled with panic = \"abort\": compile it with \"unwind\""
+        );
     }
     task.cancel();
 }

@@ -73,6 +73,17 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What to do about an error of [`listen`]; empty if it says so itself.
+pub(super) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "",
+        ErrorKind::NotFound => "; make the folder that it is to be in, or choose another path",
+        ErrorKind::PermissionDenied => "; choose a path in a folder that this user may write to",
+        ErrorKind::InvalidInput => "; choose a shorter path",
+        _ => "; choose another path",
+    }
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
