@@ -3,7 +3,7 @@
 //!
 //! | test | checker | what is checked |
 //! |---|---|---|
-//! | `loom` | all interleavings, and what weak memory allows | park and unpark (`runtime/wake_word.rs`), a worker's sleep (`runtime/mailbox.rs`) |
+//! | `loom` | all interleavings, and what weak memory allows | park and unpark (`runtime/wake_word.rs`), a worker's sleep and end (`runtime/mailbox.rs`) |
 //! | `shuttle` | thousands of random interleavings | the lists of waiters, and the locks, channels and queues over them |
 //!
 //! ```text

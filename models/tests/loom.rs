@@ -159,7 +159,7 @@ fn a_worker_does_not_sleep_through_mail() {
         let senders = [(); 2].map(|()| {
             let worker = Arc::clone(&worker);
             thread::spawn(move || {
-                if worker.0.push(Message::Stop) {
+                if let Ok(true) = worker.0.push(Message::Stop) {
                     worker.1.notify();
                 }
             })
@@ -176,5 +176,23 @@ fn a_worker_does_not_sleep_through_mail() {
             }
         }
         senders.into_iter().for_each(|sender| sender.join().unwrap());
+    });
+}
+
+#[test]
+fn a_worker_that_ends_leaves_no_mail_unread() {
+    check(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let senders = [(); 2].map(|()| {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.push(Message::Stop).is_err())
+        });
+        let (mut read, mut mail) = (0, Vec::new());
+        while !mailbox.close() {
+            mailbox.take(&mut mail);
+            read += mail.drain(..).count();
+        }
+        let came_back = senders.into_iter().filter_map(|sender| sender.join().unwrap().then_some(())).count();
+        assert_eq!(read + came_back, 2);
     });
 }

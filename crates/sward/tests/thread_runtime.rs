@@ -3,11 +3,13 @@
 
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sward::net::{TcpListener, TcpStream};
+use sward::sync::Barrier;
 use sward::thread::{self, Cancelled};
 use sward::{Builder, EngineKind, Handle};
 use sward_testing::{Watchdog, on_every_engine, run_outside};
@@ -282,5 +284,36 @@ on_every_engine! {
         while handle.live_threads() > 1 {
             thread::yield_now();
         }
+    }
+}
+
+/// A thread that outlives its runtime's end, being shielded, spawns one on a worker that is gone by then.
+#[test]
+fn a_thread_for_a_worker_that_has_ended_never_starts_and_joining_it_says_so() {
+    for engine in EngineKind::ALL {
+        run_outside(&format!("a thread for an ended worker on {engine}"), || {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let drops = Arc::new(AtomicUsize::new(0));
+            let counted = Counted(Arc::clone(&drops));
+            run(engine, 2, move || {
+                let on = |worker| thread::Builder::new().worker(worker);
+                let os_thread = on(1).spawn(|| std::fs::read_link("/proc/thread-self").unwrap());
+                let os_thread = Path::new("/proc").join(os_thread.unwrap().join().unwrap());
+                let begun = Arc::new(Barrier::new(2));
+                let has_begun = Arc::clone(&begun);
+                let outlives = move || {
+                    has_begun.wait();
+                    while os_thread.exists() {
+                        thread::yield_now();
+                    }
+                    let late = on(1).spawn(move || drop(counted)).unwrap();
+                    sender.send(late.join().unwrap_err().is::<Cancelled>()).unwrap();
+                };
+                on(0).spawn(|| thread::shield(outlives)).unwrap();
+                begun.wait();
+            });
+            assert_eq!(receiver.try_recv(), Ok(true));
+            assert_eq!(drops.load(Ordering::SeqCst), 1, "what it owned has been dropped");
+        });
     }
 }

@@ -7,8 +7,9 @@
 //!   does it sleep? then wake it           is there mail? then do not sleep
 //! ```
 //!
-//! Each side writes its own flag and then reads the other's, so at least one of them sees the other. Under a model checker:
-//! `models/tests/loom.rs`.
+//! Each side writes its own flag and then reads the other's, so at least one of them sees the other. A worker that ends closes its
+//! mailbox, under the lock and only if it is empty: so each message is either read, or comes back to its sender. Under a model
+//! checker: `models/tests/loom.rs`.
 
 use std::sync::{Arc, PoisonError};
 
@@ -48,8 +49,9 @@ unsafe impl Send for Message {}
 
 /// Any thread pushes, the owning worker takes.
 pub(crate) struct Mailbox {
-    messages: Mutex<Vec<Message>>,
-    /// `messages` is not empty. Written under its lock.
+    /// `None`: the worker has ended.
+    messages: Mutex<Option<Vec<Message>>>,
+    /// There are some. Written under their lock.
     pending: AtomicBool,
     /// The worker sleeps in its engine, or is about to.
     sleeping: AtomicBool,
@@ -58,22 +60,25 @@ pub(crate) struct Mailbox {
 impl Mailbox {
     pub(crate) fn new() -> Mailbox {
         Mailbox {
-            messages: Mutex::new(Vec::new()),
+            messages: Mutex::new(Some(Vec::new())),
             pending: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
         }
     }
 
     /// Leaves a message. True: the worker sleeps, and the caller has to wake its engine.
-    #[must_use]
-    pub(crate) fn push(&self, message: Message) -> bool {
+    ///
+    /// # Errors
+    /// The message, if the worker has ended.
+    pub(crate) fn push(&self, message: Message) -> Result<bool, Message> {
         {
             let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(messages) = &mut *messages else { return Err(message) };
             messages.push(message);
             self.pending.store(true, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
-        self.claim_wake()
+        Ok(self.claim_wake())
     }
 
     /// True if the worker sleeps and nobody else has undertaken to wake it.
@@ -90,9 +95,17 @@ impl Mailbox {
 
     /// Swaps all messages into `empty`, which is empty.
     pub(crate) fn take(&self, empty: &mut Vec<Message>) {
+        if let Some(messages) = &mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner) {
+            std::mem::swap(messages, empty);
+            self.pending.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The worker ends: takes no more messages. False: there are some, which it has to read before.
+    #[must_use]
+    pub(crate) fn close(&self) -> bool {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *messages, empty);
-        self.pending.store(false, Ordering::Relaxed);
+        messages.take_if(|messages| messages.is_empty()).is_some()
     }
 
     /// Announces sleep. False: there is mail, do not sleep.

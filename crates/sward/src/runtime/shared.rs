@@ -147,8 +147,12 @@ impl Shared {
 
     /// Leaves a message for a worker and wakes it if it sleeps. From any thread.
     pub(crate) fn send(&self, worker: usize, message: Message) {
-        if self.workers[worker].mailbox.push(message) {
-            self.wake(worker);
+        match self.workers[worker].mailbox.push(message) {
+            Ok(true) => self.wake(worker),
+            Ok(false) => {}
+            Err(Message::Start(task)) => super::worker::abandon(task),
+            // It has ended after all its threads: there is nothing left to be told.
+            Err(_) => {}
         }
     }
 

@@ -297,7 +297,7 @@ impl Task {
         self.notify(Notice::Cancel);
         // It may wait for the kernel or the clock, which only its worker may interrupt. The fence is the other half of that in
         // `set_worker`: either we see the worker, or the worker sees the notice before it starts the thread.
-        // (Not once it is over: its runtime may be, too, and nobody would read the message, which holds the runtime.)
+        // (Once it is over, it waits for nothing.)
         fence(Ordering::SeqCst);
         let worker = self.worker.load(Ordering::Relaxed);
         if let Some(shared) = &self.shared

@@ -181,7 +181,7 @@ impl Worker {
                 self.read_mail(&mut messages);
             }
             self.run_errand();
-            if self.stopping.get() && self.is_done() {
+            if self.stopping.get() && self.is_done() && self.shared.mailbox(self.index).close() {
                 break;
             }
             self.fire_timers();
@@ -322,12 +322,12 @@ impl Worker {
         unsafe { Arc::from_raw(task) }.complete();
     }
 
+    /// Whether nothing is left to do but to read mail that may come.
     fn is_done(&self) -> bool {
         self.live.with(|live| live.is_empty())
             && self.ready.with(|ready| ready.is_empty())
             && self.fresh.is_empty()
             && self.errands.with(|errands| errands.is_empty())
-            && !self.shared.mailbox(self.index).has_mail()
     }
 
     fn read_mail(&self, messages: &mut Vec<Message>) {
@@ -516,7 +516,7 @@ impl Worker {
 
     /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
     pub(crate) fn schedule_chosen(task: Arc<Task>) {
-        // Once it is over, its runtime may be, too, and nobody would read the message, which holds the runtime.
+        // (Once it is over, it waits for nothing.)
         if let Some(shared) = task.shared().cloned()
             && !task.is_complete()
         {
