@@ -1,20 +1,23 @@
 //! The runtime: starts the workers, runs the main closure as the first green thread, ends what is left, returns.
 //!
 //! ```text
-//!   runtime.rs    run, Builder, Handle: the door
-//!   worker.rs     the loop: run queue, mail, timers, engine            one per OS thread
-//!   wait.rs       every blocking call: perform · sleep · park          called by green threads
-//!   task.rs       one thread                                           any thread
-//!   wake_word.rs  the word on which a thread waits for another         any thread
-//!   reason.rs     what a parked thread waits for, for reports          the thread itself
-//!   inspection.rs what a worker sees when it looks at its threads      the owning worker
-//!   counters.rs   what a worker lets others see of itself              any thread
-//!   shared.rs     what workers share: mailboxes, wakers, stealing      any thread
-//!   mailbox.rs    messages to a worker, and its sleep protocol         any thread
-//!   deadline.rs   time::timeout                                    the thread itself
-//!   timers.rs     timing wheel                                         the owning worker
-//!   offload.rs    OS threads for calls that cannot but block           any thread
-//!   futex.rs      how an OS thread sleeps on its wake-up word
+//!   runtime.rs       run, Builder, Handle: the door
+//!   worker.rs        the loop: run queue, mail, timers, engine            one per OS thread
+//!   wait.rs          every blocking call: perform · sleep · park          called by green threads
+//!   task.rs          one thread                                           any thread
+//!   wake_word.rs     the word on which a thread waits for another         any thread
+//!   reason.rs        what a parked thread waits for, for reports          the thread itself
+//!   inspection.rs    what a worker sees when it looks at its threads      the owning worker
+//!   counters.rs      what a worker lets others see of itself              any thread
+//!   shared.rs        what workers share: mailboxes, wakers, stealing      any thread
+//!   mailbox.rs       messages to a worker; how it sleeps and ends         any thread
+//!   deadline.rs      time::timeout                                        the thread itself
+//!   timers.rs        timing wheel                                         the owning worker
+//!   roster.rs        the list of a worker's live threads                  the owning worker
+//!   coarse_clock.rs  milliseconds for a few nanoseconds                   any thread
+//!   offload.rs       OS threads for calls that cannot but block           any thread
+//!   futex.rs         how an OS thread sleeps on its wake-up word          that OS thread
+//!   span.rs          a tracing span for each thread, if asked for         the owning worker
 //! ```
 
 mod coarse_clock;
@@ -39,7 +42,7 @@ use std::io;
 use std::panic::{Location, resume_unwind};
 use std::sync::{Arc, Once, mpsc};
 
-use sward_engine::{Choice, EngineKind};
+use sward_engine::{Choice, Engine, EngineKind};
 
 use crate::diagnosis::{self, Console, Monitor, Settings};
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
@@ -159,6 +162,20 @@ impl Builder {
         self
     }
 
+    /// The first worker's engine, which all others take as well.
+    fn open_engine(&self) -> io::Result<(Box<dyn Engine>, EngineKind)> {
+        let choice = match self.engine {
+            Some(kind) => Choice::Named(kind),
+            None => Choice::from_environment().map_err(invalid)?,
+        };
+        let (engine, fallback) = choice.open().map_err(unsupported)?;
+        if let Some(reason) = fallback {
+            say_once(&format!("sward: running on {}, since {reason}", engine.name()));
+        }
+        let kind = engine.name().parse().expect("an engine's name is its kind's");
+        Ok((engine, kind))
+    }
+
     /// Starts the runtime and runs `main` in it: see [`run`]. If the variable `SWARD_CONSOLE` is a path, `sward top` can watch the process
     /// there meanwhile (in a directory: at its `PID.sock`).
     ///
@@ -183,16 +200,7 @@ impl Builder {
         let spawned_at = Location::caller();
         let mut settings = Settings::from_environment().map_err(invalid)?;
         settings.dump_on_quit = self.dump_on_quit;
-        let choice = match self.engine {
-            Some(kind) => Choice::Named(kind),
-            None => Choice::from_environment().map_err(invalid)?,
-        };
-        let (engine, fallback) = choice.open().map_err(unsupported)?;
-        if let Some(reason) = fallback {
-            say_once(&format!("sward: running on {}, since {reason}", engine.name()));
-        }
-        let kind: EngineKind = engine.name().parse().expect("an engine's name is its kind's");
-
+        let (engine, kind) = self.open_engine()?;
         let workers =
             self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
@@ -219,32 +227,14 @@ impl Builder {
                 eprintln!("sward: nothing watches this runtime: {error}; {RAISE_LIMITS}")
             });
             let _console = settings.console.as_deref().map(Console::open);
-            let (report, reports) = mpsc::channel();
-            for (index, queue) in (1..).zip(queues) {
-                let (theirs, report) = (Arc::clone(&shared), report.clone());
-                let thread = std::thread::Builder::new().name(format!("sward-worker-{index}"));
-                let started =
-                    thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
-                if let Err(error) = started {
-                    shared.stop();
-                    let text =
-                        format!("starting worker {index}: {error}; {RAISE_LIMITS}, or use fewer workers");
-                    return Err(io::Error::new(error.kind(), text));
-                }
-            }
-            drop(report);
-            // The channel hangs up when each worker has reported.
-            if let Ok(error) = reports.recv() {
-                shared.stop();
-                return Err(error);
-            }
+            start_workers(scope, &shared, queues, kind).inspect_err(|_| shared.stop())?;
             let name = Some("main".into());
             let task =
                 Task::green(Arc::clone(&shared), Some(0), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
             shared.set_main(&task);
             shared.send(0, Message::Start(task));
             first.run();
-            Ok(())
+            io::Result::Ok(())
         })?;
         drop(first);
         if let Some(stack_use) = shared.stack_use() {
@@ -257,6 +247,31 @@ impl Builder {
             None => unreachable!("the first worker returns after the main task has"),
         }
     }
+}
+
+/// Starts all workers but the first, each on an OS thread of its own. Returns when they have opened their engines.
+///
+/// # Errors
+/// One of them has not. The others go on until the runtime is stopped.
+fn start_workers<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    shared: &Arc<Shared>,
+    queues: Vec<crossbeam_deque::Worker<Arc<Task>>>,
+    kind: EngineKind,
+) -> io::Result<()> {
+    let (report, reports) = mpsc::channel();
+    for (index, queue) in (1..).zip(queues) {
+        let (theirs, report) = (Arc::clone(shared), report.clone());
+        let thread = std::thread::Builder::new().name(format!("sward-worker-{index}"));
+        let started = thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
+        started.map_err(|error| {
+            let text = format!("starting worker {index}: {error}; {RAISE_LIMITS}, or use fewer workers");
+            io::Error::new(error.kind(), text)
+        })?;
+    }
+    drop(report);
+    // The channel hangs up when each worker has reported.
+    reports.recv().map_or(Ok(()), Err)
 }
 
 /// A worker's OS thread: opens its engine, says how that went, and schedules.

@@ -37,6 +37,16 @@ everywhere! {
         assert_eq!(done.into_inner(), 10);
     }
 
+    fn a_thread_that_cannot_be_named_is_not_waited_for() {
+        let nameless = catch_unwind(|| {
+            thread::scope(|scope| drop(thread::Builder::new().name("a\0b".into()).spawn_scoped(scope, || ())));
+        });
+        assert!(nameless.unwrap_err().downcast_ref::<&str>().unwrap().contains("null bytes"));
+        // Nor by the end of the runtime.
+        let nameless = thread::Builder::new().name("a\0b".into()).daemon(false);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(nameless.spawn(|| ())))).is_err());
+    }
+
     fn threads_of_the_scope_spawn_into_it() {
         let count = AtomicUsize::new(0);
         thread::scope(|scope| {

@@ -43,8 +43,10 @@ static POOL: Pool =
 ///
 /// The wait is not a cancellation point, since `f` cannot be stopped: a cancel is delivered at the next blocking call.
 ///
+/// If no OS thread can be started and none is there, `f` runs on the worker, and holds it up.
+///
 /// # Panics
-/// With `f`'s panic. If no OS thread can be started and none is there, `f` runs on the worker.
+/// With `f`'s panic.
 ///
 /// ```
 /// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.

@@ -361,7 +361,8 @@ impl Task {
 
     // ---- the end ------------------------------------------------------------------------------------------------
 
-    /// The thread is over: lets the joiner go on. Called once; if the task has a worker, then there.
+    /// The thread is over: lets the joiner go on. Called once, on the task's worker, or where it has never had one or nobody
+    /// can have joined it yet.
     pub(crate) fn complete(&self) {
         let joiner = self.completion.swap(finished(), Ordering::AcqRel);
         if joiner.is_null() {

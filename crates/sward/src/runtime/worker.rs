@@ -341,15 +341,7 @@ impl Worker {
                 Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
                 Message::Stop => {
                     self.stopping.set(true);
-                    let live: Vec<_> = self.live.with(|live| live.iter().collect());
-                    for task in live {
-                        // SAFETY: live, and nothing ends while the scheduler runs.
-                        let task = unsafe {
-                            Arc::increment_strong_count(task);
-                            Arc::from_raw(task)
-                        };
-                        task.cancel();
-                    }
+                    self.live().iter().for_each(|thread| thread.task().cancel());
                 }
             }
         }
@@ -646,16 +638,6 @@ impl Worker {
     pub(super) fn stop_timer(&self, timer: &Timer) {
         // SAFETY: if a wheel holds it, it is this one.
         self.timers.with(|timers| unsafe { timers.remove(timer) });
-    }
-}
-
-impl Drop for Worker {
-    /// Unstarted tasks are left only if another worker spawned them while this one ended.
-    fn drop(&mut self) {
-        self.stopping.set(true);
-        while let Some(task) = self.fresh.pop() {
-            abandon(task);
-        }
     }
 }
 

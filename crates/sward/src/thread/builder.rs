@@ -94,12 +94,8 @@ impl Builder {
     {
         let exit =
             Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
-        if let Some(exit) = &exit {
-            exit.enter();
-        }
         // SAFETY: the caller's word.
-        let joiner = unsafe { self.spawn_here(f, exit.clone()) };
-        let Joiner { thread, packet } = joiner.inspect_err(|_| exit.iter().for_each(|exit| exit.leave()))?;
+        let Joiner { thread, packet } = unsafe { self.spawn_here(f, exit.as_ref()) }?;
         // SAFETY: the caller's word.
         Ok(JoinHandle(Joiner { thread, packet: unsafe { packet::forever(packet) } }))
     }
@@ -118,11 +114,9 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let data = scope.data();
-        data.enter();
         // SAFETY: the scope does not return before the thread has left it.
-        let joiner = unsafe { self.spawn_here(f, Some(Arc::clone(data))) }.inspect_err(|_| data.leave())?;
-        data.add(joiner.task());
+        let joiner = unsafe { self.spawn_here(f, Some(scope.data())) }?;
+        scope.data().add(joiner.task());
         Ok(ScopedJoinHandle(joiner))
     }
 
@@ -143,7 +137,7 @@ impl Builder {
         JoinHandle(joiner)
     }
 
-    /// Starts a thread of the caller's kind: green in the caller's runtime, or an OS thread.
+    /// Starts a thread of the caller's kind: green in the caller's runtime, or an OS thread. `scope` waits for its end.
     ///
     /// # Safety
     /// What `f` and its result borrow outlives the thread.
@@ -151,17 +145,38 @@ impl Builder {
     unsafe fn spawn_here<'scope, F, T>(
         self,
         f: F,
-        scope: Option<Arc<ScopeData>>,
+        scope: Option<&Arc<ScopeData>>,
     ) -> io::Result<Joiner<'scope, T>>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
         let spawned_at = Location::caller();
-        let Some((worker, _)) = Worker::current() else {
+        // It panics, so it comes before the scope begins to wait.
+        self.check_name();
+        scope.inspect(|scope| scope.enter());
+        let spawned = match Worker::current() {
             // SAFETY: the caller's word.
-            return unsafe { self.spawn_os_thread(f, scope, spawned_at) };
+            Some((worker, _)) => unsafe { self.spawn_green(worker, f, scope.cloned(), spawned_at) },
+            // SAFETY: as above.
+            None => unsafe { self.spawn_os_thread(f, scope.cloned(), spawned_at) },
         };
+        spawned.inspect_err(|_| scope.into_iter().for_each(|scope| scope.leave()))
+    }
+
+    /// # Safety
+    /// As [`Builder::spawn_here`].
+    unsafe fn spawn_green<'scope, F, T>(
+        self,
+        worker: &Worker,
+        f: F,
+        scope: Option<Arc<ScopeData>>,
+        spawned_at: &'static Location<'static>,
+    ) -> io::Result<Joiner<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
         let shared = worker.shared();
         let target = self.worker;
         if let Some(index) = target
@@ -205,7 +220,7 @@ impl Builder {
         let task = Task::green(
             Arc::clone(shared),
             worker,
-            checked(self.name),
+            self.name.map(String::into_boxed_str),
             packet.start(),
             stack_bytes,
             spawned_at,
@@ -234,7 +249,7 @@ impl Builder {
         if let Some(bytes) = self.stack_bytes {
             thread = thread.stack_size(bytes);
         }
-        let task = Task::os(checked(self.name), spawned_at);
+        let task = Task::os(self.name.map(String::into_boxed_str), spawned_at);
         let (theirs, start) = (Arc::clone(&task), packet.start());
         let native = thread.spawn(move || {
             set_current_task(Arc::clone(&theirs));
@@ -244,11 +259,9 @@ impl Builder {
         })?;
         Ok(Joiner { thread: Thread::new(task), packet: Arc::new(OsPacket::new(packet, native)) })
     }
-}
 
-fn checked(name: Option<String>) -> Option<Box<str>> {
-    name.map(|name| {
-        assert!(!name.contains('\0'), "thread name may not contain interior null bytes");
-        name.into_boxed_str()
-    })
+    fn check_name(&self) {
+        let is_bad = self.name.as_ref().is_some_and(|name| name.contains('\0'));
+        assert!(!is_bad, "thread name may not contain interior null bytes");
+    }
 }
