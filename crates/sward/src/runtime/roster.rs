@@ -3,6 +3,7 @@
 //! Who comes takes the place that was left last, and keeps it to the end, so to come and to go touches no other thread: that one
 //! has not run for long perhaps, and its stack is in no cache.
 
+use std::mem;
 use std::ptr;
 
 use super::task::Task;
@@ -36,13 +37,12 @@ impl Roster {
     pub(super) fn insert(&mut self, task: *const Task) -> usize {
         let place = self.vacant;
         match self.places.get_mut(place) {
-            Some(entry) => self.vacant = entry.addr() >> 1,
+            Some(entry) => self.vacant = mem::replace(entry, task).addr() >> 1,
             None => {
-                self.places.push(ptr::null());
+                self.places.push(task);
                 self.vacant = place + 1;
             }
         }
-        self.places[place] = task;
         self.length += 1;
         place
     }
@@ -50,8 +50,8 @@ impl Roster {
     /// The task in this place goes.
     #[inline]
     pub(super) fn remove(&mut self, place: usize) {
-        debug_assert!(is_task(self.places[place]), "nobody is at place {place}");
-        self.places[place] = ptr::without_provenance(self.vacant << 1 | 1);
+        let left = mem::replace(&mut self.places[place], ptr::without_provenance(self.vacant << 1 | 1));
+        debug_assert!(is_task(left), "nobody is at place {place}");
         self.vacant = place;
         self.length -= 1;
         if self.length == 0 && self.places.len() > PLACES_KEPT {
