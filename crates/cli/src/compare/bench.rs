@@ -13,6 +13,9 @@ use super::study::{Sample, Study};
 use super::subject::Subject;
 use super::{Interrupted, child, experiment};
 
+/// A measurement that fails while other programs have the machine is made so often: it may have had no time at all.
+const ATTEMPTS: u32 = 3;
+
 /// A run in progress.
 pub(super) struct Bench {
     pub(super) plan: Plan,
@@ -73,7 +76,7 @@ impl Bench {
         subject: &Subject,
         x: u64,
         round: u32,
-        measure: impl FnOnce(&Bench, &Server) -> anyhow::Result<Finding>,
+        mut measure: impl FnMut(&Bench, &Server) -> anyhow::Result<Finding>,
     ) -> anyhow::Result<()> {
         self.step(experiment, &subject.name, x, round, |bench| {
             let server = Server::start(subject, bench.pinning, &bench.interrupt)?;
@@ -88,7 +91,7 @@ impl Bench {
         subject: &str,
         x: u64,
         round: u32,
-        measure: impl FnOnce(&Bench) -> anyhow::Result<Finding>,
+        mut measure: impl FnMut(&Bench) -> anyhow::Result<Finding>,
     ) -> anyhow::Result<()> {
         child::check(&self.interrupt)?;
         if self.plan.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
@@ -103,11 +106,12 @@ impl Bench {
             return Ok(());
         }
         self.show(&format!("round {round} of {}  {}  {subject}  {x}", self.plan.rounds, experiment.name()));
-        let finding = match measure(self) {
-            Ok(finding) => finding,
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => Finding::failed(&error),
-        };
+        let mut finding = self.find(&mut measure)?;
+        for _ in 1..ATTEMPTS {
+            if finding.failure.is_some() && finding.is_noisy() {
+                finding = self.find(&mut measure)?;
+            }
+        }
         self.study.samples.push(Sample {
             experiment,
             subject: subject.to_owned(),
@@ -119,6 +123,14 @@ impl Bench {
             failure: finding.failure,
         });
         Ok(())
+    }
+
+    /// Makes a measurement. What goes wrong is a finding, too; an error is Ctrl-C.
+    fn find(&self, measure: &mut impl FnMut(&Bench) -> anyhow::Result<Finding>) -> anyhow::Result<Finding> {
+        match measure(self) {
+            Err(error) if error.is::<Interrupted>() => Err(error),
+            found => Ok(found.unwrap_or_else(|error| Finding::failed(&error))),
+        }
     }
 
     /// Notes what a reader has to know. Nothing if it is known.
