@@ -35,6 +35,7 @@
 //! Ends: whoever drops the engine has collected every completion. If not, the drop does, since the kernel would
 //! go on writing into memory that is no longer there.
 
+mod bell;
 mod buffers;
 mod ring;
 
@@ -50,7 +51,7 @@ use ::io_uring::{cqueue, opcode, types};
 
 use crate::address::SocketAddress;
 use crate::engine::{Engine, Submitted, Waker};
-use crate::event_fd::EventFd;
+use crate::io_uring::bell::Bell;
 use crate::io_uring::buffers::BufferRing;
 use crate::io_uring::ring::Ring;
 use crate::kind::{EngineKind, OpenError};
@@ -58,7 +59,7 @@ use crate::lent::LentBuffer;
 use crate::operation::{Completed, Interest, Operation, Request};
 use crate::perform::perform;
 
-/// The `user_data` of the poll on the waker's descriptor. No operation has this address.
+/// The `user_data` of a wake. No operation has this address.
 const WAKER: u64 = 2;
 
 /// Set in the `user_data` of a cancel. Operations are aligned to more than a byte, so no address has it.
@@ -88,9 +89,9 @@ pub(crate) struct IoUring {
     missed: HashSet<NonNull<Operation>>,
     /// Registered when the first lent receive comes. `None` inside: the kernel cannot.
     buffers: OnceCell<Option<BufferRing>>,
-    wake: EventFd,
-    /// Whether the kernel watches `wake`.
-    watching: bool,
+    bell: Bell,
+    /// A wake has been collected, and no wait has ended for it yet.
+    woken: bool,
     /// How many operations the last wait handed back.
     handed_back: usize,
 }
@@ -98,9 +99,14 @@ pub(crate) struct IoUring {
 impl IoUring {
     /// Opens a ring for the calling thread.
     pub(crate) fn open() -> Result<IoUring, OpenError> {
-        let ring = Ring::open()?;
-        let wake = EventFd::new().map_err(|cause| OpenError::new(EngineKind::IoUring, "eventfd", cause))?;
-        Ok(IoUring {
+        let mut ring = Ring::open()?;
+        let bell =
+            Bell::open(&mut ring).map_err(|cause| OpenError::new(EngineKind::IoUring, "eventfd", cause))?;
+        Ok(IoUring::new(ring, bell))
+    }
+
+    fn new(ring: Ring, bell: Bell) -> IoUring {
+        IoUring {
             ring,
             in_flight: 0,
             early: Completed::new(),
@@ -108,10 +114,10 @@ impl IoUring {
             cancelled: HashSet::new(),
             missed: HashSet::new(),
             buffers: OnceCell::new(),
-            wake,
-            watching: false,
+            bell,
+            woken: false,
             handed_back: 0,
-        })
+        }
     }
 
     /// Whether a plain system call does better than a request by the ring, even if it should say "not yet".
@@ -161,11 +167,12 @@ impl IoUring {
     /// Takes every completion that is there, and appends the operations that are over. Enters no kernel and queues no
     /// request, so that it can run when there is no room for one.
     fn collect(&mut self, completed: &mut Completed) {
-        let mut woken = false;
+        let mut system_calls = 0;
         for entry in self.ring.completions() {
             let (data, result) = (entry.user_data(), entry.result());
             if data == WAKER {
-                woken = true;
+                self.woken = true;
+                system_calls += self.bell.answer();
                 continue;
             }
             let address = ptr::with_exposed_provenance_mut::<Operation>((data & !CANCEL) as usize);
@@ -198,11 +205,7 @@ impl IoUring {
             // SAFETY: it was with the kernel, so on no list; its submitter vouches for the address.
             unsafe { list.push(operation) };
         }
-        if woken {
-            self.watching = false;
-            self.wake.drain();
-            self.ring.system_calls += 1;
-        }
+        self.ring.system_calls += system_calls;
     }
 
     /// Queues what the engine itself wants from the kernel: operations once more, cancels once more, the waker.
@@ -231,11 +234,9 @@ impl IoUring {
                 self.push_cancel(operation);
             }
         }
-        if !self.watching {
-            self.watching = true;
-            let poll = opcode::PollAdd::new(types::Fd(self.wake.fd()), libc::POLLIN as u32);
-            // SAFETY: a poll has no pointers.
-            unsafe { self.push(&poll.build().user_data(WAKER)) };
+        if let Some(request) = self.bell.watch() {
+            // SAFETY: it has no pointers.
+            unsafe { self.push(&request) };
         }
     }
 
@@ -301,7 +302,7 @@ impl Engine for IoUring {
             || !self.early.is_empty()
             || !self.again.is_empty()
             || !self.missed.is_empty()
-            || !self.watching
+            || self.woken
             || !self.ring.completions().is_empty();
         completed.append(&mut self.early);
         if !looks_only {
@@ -312,11 +313,12 @@ impl Engine for IoUring {
         let in_flight = self.in_flight;
         self.collect(completed);
         self.handed_back = in_flight - self.in_flight;
+        self.woken = false;
         Ok(())
     }
 
     fn waker(&self) -> Waker {
-        self.wake.waker()
+        self.bell.waker()
     }
 
     fn give_back(&mut self, buffer: LentBuffer) {
@@ -502,4 +504,48 @@ fn poll_mask(interest: Interest) -> u32 {
         mask |= libc::POLLOUT;
     }
     mask as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    /// A lost wake leaves it waiting for ever; one that is noticed twice would let a round go by for nothing.
+    fn no_wake_is_lost(mut engine: IoUring) {
+        const WAKES: usize = 1000;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let ringer = thread::spawn({
+            let (waker, seen) = (engine.waker(), seen.clone());
+            move || {
+                for wake in 0..WAKES {
+                    waker.wake();
+                    while seen.load(Ordering::SeqCst) <= wake {
+                        thread::yield_now();
+                    }
+                }
+            }
+        });
+        let mut completed = Completed::new();
+        for wake in 1..=WAKES {
+            engine.wait(None, &mut completed).unwrap();
+            seen.store(wake, Ordering::SeqCst);
+        }
+        ringer.join().unwrap();
+        let waker = engine.waker();
+        drop(engine);
+        waker.wake();
+    }
+
+    #[test]
+    fn wakes_come_by_message_where_the_kernel_can_and_by_descriptor_everywhere() {
+        let Ok(mut ring) = Ring::open() else { return println!("no io_uring here") };
+        match Bell::by_message(&mut ring) {
+            Ok(bell) => no_wake_is_lost(IoUring::new(ring, bell)),
+            Err(error) => println!("no messages between rings here: {error}"),
+        }
+        no_wake_is_lost(IoUring::new(Ring::open().unwrap(), Bell::by_descriptor().unwrap()));
+    }
 }

@@ -16,7 +16,7 @@
 //! its submitter forgets the registered index of the ring, which saves each call the look-up of the descriptor.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -153,10 +153,21 @@ impl Ring {
         self.rings.submitter().unregister_buf_ring(group)
     }
 
+    /// A descriptor of the ring for other threads.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the descriptor is the ring's, which is open.
+        unsafe { BorrowedFd::borrow_raw(self.rings.as_raw_fd()) }.try_clone_to_owned()
+    }
+
     /// Sends a no-op through both rings.
     fn round_trip(&mut self) -> io::Result<()> {
         // SAFETY: a no-op has no pointers.
         unsafe { self.push(&opcode::Nop::new().build()) }.expect("a new ring has room");
+        self.await_completion()
+    }
+
+    /// Takes the next completion, which must come. Its error, if it is one.
+    pub(super) fn await_completion(&mut self) -> io::Result<()> {
         loop {
             match self.enter(1, None) {
                 Ok(_) => {}
