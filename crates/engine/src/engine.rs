@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::feed::Feed;
 use crate::lent::LentBuffer;
 use crate::operation::{Completed, Operation, Source};
 
@@ -57,6 +58,10 @@ pub trait Engine {
     fn forget(&mut self, source: Source) {
         let _ = source;
     }
+
+    /// Stops what the kernel adds to a feed by itself, and takes back what is in it. From now on, what arrives is for others who
+    /// read the socket. Comes before the descriptor is closed.
+    fn stop_feed(&mut self, feed: &Feed);
 
     /// Takes back a buffer that a [`Request::ReceiveLent`](crate::Request) brought, of this engine or another.
     fn give_back(&mut self, buffer: LentBuffer);

@@ -37,6 +37,7 @@
 
 mod bell;
 mod buffers;
+mod feeds;
 mod ring;
 
 use std::cell::OnceCell;
@@ -51,8 +52,10 @@ use ::io_uring::{cqueue, opcode, types};
 
 use crate::address::SocketAddress;
 use crate::engine::{Engine, Submitted, Waker};
+use crate::feed::Feed;
 use crate::io_uring::bell::Bell;
 use crate::io_uring::buffers::BufferRing;
+use crate::io_uring::feeds::{Delivered, Feeds};
 use crate::io_uring::ring::Ring;
 use crate::kind::{EngineKind, OpenError};
 use crate::lent::LentBuffer;
@@ -61,6 +64,12 @@ use crate::perform::perform;
 
 /// The `user_data` of a wake. No operation has this address.
 const WAKER: u64 = 2;
+
+/// The `user_data` of a request whose completion says nothing. No operation has this address.
+const IGNORED: u64 = 4;
+
+/// Set in the `user_data` of a feed's receive. Feeds are aligned to more than four bytes, and none has the address 0.
+const FEED: u64 = 2;
 
 /// Set in the `user_data` of a cancel. Operations are aligned to more than a byte, so no address has it.
 const CANCEL: u64 = 1;
@@ -89,6 +98,7 @@ pub(crate) struct IoUring {
     missed: HashSet<NonNull<Operation>>,
     /// Registered when the first lent receive comes. `None` inside: the kernel cannot.
     buffers: OnceCell<Option<BufferRing>>,
+    feeds: Feeds,
     bell: Bell,
     /// A wake has been collected, and no wait has ended for it yet.
     woken: bool,
@@ -114,6 +124,7 @@ impl IoUring {
             cancelled: HashSet::new(),
             missed: HashSet::new(),
             buffers: OnceCell::new(),
+            feeds: Feeds::new(),
             bell,
             woken: false,
             handed_back: 0,
@@ -175,6 +186,29 @@ impl IoUring {
                 system_calls += self.bell.answer();
                 continue;
             }
+            if data == IGNORED {
+                continue;
+            }
+            if data & FEED != 0 {
+                let buffers = lender(&mut self.buffers).expect("a feed is armed with buffers");
+                // SAFETY: it comes from the ring just now.
+                match unsafe { self.feeds.deliver(&entry, buffers) } {
+                    Delivered::Nothing => {}
+                    Delivered::Answered(operation) => {
+                        self.in_flight -= 1;
+                        // SAFETY: it has waited at the feed, so it is on no list; its submitter vouches for the address.
+                        unsafe { completed.push(operation) };
+                    }
+                    Delivered::Alone(operation) => {
+                        // SAFETY: as above.
+                        unsafe {
+                            operation.as_ref().step.set(POLLING);
+                            self.again.push(operation);
+                        }
+                    }
+                }
+                continue;
+            }
             let address = ptr::with_exposed_provenance_mut::<Operation>((data & !CANCEL) as usize);
             let operation = NonNull::new(address).expect("every request has an address or a number");
             if data & CANCEL != 0 {
@@ -186,9 +220,9 @@ impl IoUring {
             // SAFETY: the operation was submitted and not handed back, so its submitter vouches for it.
             let over = unsafe { operation.as_ref() };
             let lacks_buffer = match over.request {
-                // SAFETY: the submitter vouches for the place, too.
-                Request::ReceiveLent { buffer, .. } => unsafe {
-                    hand_over(lender(&mut self.buffers), &entry, &mut *buffer)
+                // SAFETY: the submitter vouches for the feed, too.
+                Request::ReceiveLent { feed, .. } => unsafe {
+                    hand_over(lender(&mut self.buffers), &entry, &*feed)
                 },
                 _ => false,
             };
@@ -234,6 +268,10 @@ impl IoUring {
                 self.push_cancel(operation);
             }
         }
+        for request in self.feeds.requests() {
+            // SAFETY: it points to nothing; the kernel writes into the buffers that it has been given.
+            unsafe { self.push(&request) };
+        }
         if let Some(request) = self.bell.watch() {
             // SAFETY: it has no pointers.
             unsafe { self.push(&request) };
@@ -243,6 +281,24 @@ impl IoUring {
     /// Whether there are buffers to lend.
     fn can_lend(&mut self) -> bool {
         self.buffers.get_or_init(|| BufferRing::register(&self.ring).ok()).is_some()
+    }
+
+    /// Begins a receive at a feed: takes what is there, or waits for what will come.
+    fn submit_fed(&mut self, operation: NonNull<Operation>, feed: &Feed) -> Submitted {
+        // SAFETY: the caller of `submit` vouches for the operation.
+        let begun = unsafe { operation.as_ref() };
+        if feed.0.answer(begun) {
+            return Submitted::Done;
+        }
+        debug_assert!(feed.0.waiting.get().is_none(), "a feed is for one reader");
+        feed.0.waiting.set(Some(operation));
+        self.in_flight += 1;
+        if !feed.0.is_armed.get() {
+            let request = self.feeds.arm(&feed.0, begun.request.source().fd);
+            // SAFETY: as in `replenish`.
+            unsafe { self.push(&request) };
+        }
+        Submitted::Pending
     }
 
     fn push_cancel(&mut self, operation: NonNull<Operation>) {
@@ -265,9 +321,15 @@ impl Engine for IoUring {
         // SAFETY: the caller vouches for the operation.
         let begun = unsafe { operation.as_ref() };
         begun.step.set(0);
-        if matches!(begun.request, Request::ReceiveLent { .. }) && !self.can_lend() {
-            begun.set_result(-libc::ENOBUFS);
-            return Submitted::Done;
+        if let Request::ReceiveLent { feed, .. } = begun.request {
+            if !self.can_lend() {
+                begun.set_result(-libc::ENOBUFS);
+                return Submitted::Done;
+            }
+            if self.ring.can_feed() {
+                // SAFETY: the caller vouches for the feed, too.
+                return self.submit_fed(operation, unsafe { &*feed });
+            }
         }
         if self.is_better_called(&begun.request) {
             self.ring.system_calls += 1;
@@ -288,7 +350,20 @@ impl Engine for IoUring {
 
     unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
         // SAFETY: the caller says that it was not handed back, so its submitter vouches for it.
-        let step = &unsafe { operation.as_ref() }.step;
+        let Operation { request, step, .. } = unsafe { operation.as_ref() };
+        if let Request::ReceiveLent { feed, .. } = *request
+            // SAFETY: as above.
+            && let waiting = &unsafe { &*feed }.0.waiting
+            && waiting.get() == Some(operation)
+        {
+            // The kernel does not know of it, and the feed goes on.
+            waiting.set(None);
+            // SAFETY: as above.
+            end(unsafe { operation.as_ref() }, -libc::ECANCELED);
+            self.in_flight -= 1;
+            // SAFETY: it has waited at the feed, so it is on no list.
+            return unsafe { self.early.push(operation) };
+        }
         if step.get() & (CANCELLED | OVER) == 0 {
             step.set(step.get() | CANCELLED);
             self.cancelled.insert(operation);
@@ -302,6 +377,7 @@ impl Engine for IoUring {
             || !self.early.is_empty()
             || !self.again.is_empty()
             || !self.missed.is_empty()
+            || self.feeds.has_requests()
             || self.woken
             || !self.ring.completions().is_empty();
         completed.append(&mut self.early);
@@ -321,6 +397,19 @@ impl Engine for IoUring {
         self.bell.waker()
     }
 
+    fn stop_feed(&mut self, feed: &Feed) {
+        if !feed.0.is_armed.get() {
+            return;
+        }
+        // SAFETY: as in `replenish`.
+        unsafe { self.push(&Feeds::stop(&feed.0)) };
+        let mut early = mem::take(&mut self.early);
+        while feed.0.is_armed.get() && self.enter(1, Some(LAST_COMPLETION_WAIT)).is_ok() {
+            self.collect(&mut early);
+        }
+        self.early.append(&mut early);
+    }
+
     fn give_back(&mut self, buffer: LentBuffer) {
         if let Some(buffers) = lender(&mut self.buffers) {
             buffers.take_back(&buffer);
@@ -335,16 +424,18 @@ impl Engine for IoUring {
 impl Drop for IoUring {
     fn drop(&mut self) {
         let mut completed = Completed::new();
-        while self.in_flight > 0 {
+        while self.in_flight > 0 || self.feeds.armed() > 0 {
             while self.again.pop().is_some() {
                 self.in_flight -= 1;
             }
+            self.in_flight -= self.feeds.give_up();
             // Kernels before 5.19 do not know this cancel. There we wait until all is over by itself.
             let everything = opcode::AsyncCancel2::new(types::CancelBuilder::any());
             // A full ring is submitted below, and the cancel comes the next time round.
             // SAFETY: a cancel has no pointers.
-            let _ = unsafe { self.ring.push(&everything.build().user_data(WAKER)) };
-            if self.in_flight > 0 && self.enter(1, Some(Duration::from_millis(10))).is_err() {
+            let _ = unsafe { self.ring.push(&everything.build().user_data(IGNORED)) };
+            let is_left = self.in_flight > 0 || self.feeds.armed() > 0;
+            if is_left && self.enter(1, Some(LAST_COMPLETION_WAIT)).is_err() {
                 // The kernel holds buffers that are about to be freed, and there is no way to take them back.
                 std::process::abort();
             }
@@ -356,6 +447,9 @@ impl Drop for IoUring {
         }
     }
 }
+
+/// How long the kernel is waited for before it is asked once more for what must come.
+const LAST_COMPLETION_WAIT: Duration = Duration::from_millis(10);
 
 /// What a completion means for its operation.
 enum Settled {
@@ -400,14 +494,10 @@ fn lender(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing>
 
 /// Puts the buffer that the kernel has picked for a lent receive where the reader looks for it. True: there was none to pick,
 /// but now there are more, so the kernel is to be asked once more.
-fn hand_over(
-    buffers: Option<&mut BufferRing>,
-    entry: &cqueue::Entry,
-    place: &mut Option<LentBuffer>,
-) -> bool {
+fn hand_over(buffers: Option<&mut BufferRing>, entry: &cqueue::Entry, feed: &Feed) -> bool {
     let Some(buffers) = buffers else { return false };
     match (cqueue::buffer_select(entry.flags()), entry.result()) {
-        (Some(id), 1..) => *place = Some(buffers.lend(id, entry.result() as usize)),
+        (Some(id), 1..) => feed.0.push(buffers.lend(id, entry.result() as usize)),
         // It is out of the ring, though there is nothing in it.
         (Some(id), _) => buffers.put_back(id),
         (None, result) => return result == -libc::ENOBUFS && buffers.promise(),

@@ -21,6 +21,7 @@ mod address;
 mod engine;
 mod epoll;
 mod event_fd;
+mod feed;
 mod io_uring;
 mod kind;
 mod lent;
@@ -36,6 +37,7 @@ mod timeout;
 
 pub use address::SocketAddress;
 pub use engine::{Engine, Submitted, Wake, Waker};
+pub use feed::Feed;
 pub use kind::{Choice, EngineKind, OpenError, UnknownEngine};
 pub use lent::LentBuffer;
 pub use operation::{Completed, Interest, Operation, Request, Source};

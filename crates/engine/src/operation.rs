@@ -16,7 +16,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::address::SocketAddress;
-use crate::lent::LentBuffer;
+use crate::feed::Feed;
 
 /// A descriptor as an engine knows it: the number, and an identity that is never used again.
 ///
@@ -88,9 +88,9 @@ pub enum Request {
     Receive { socket: Source, buffer: *mut u8, length: usize, flags: i32 },
     /// `send(2)`. `MSG_NOSIGNAL` is always added.
     Send { socket: Source, buffer: *const u8, length: usize, flags: i32 },
-    /// `recv(2)` into a buffer that the engine lends: while there is no data, there is no buffer. A result above 0 comes with
-    /// the buffer; `-ENOBUFS` says that all are lent. `buffer` is `None` at the start.
-    ReceiveLent { socket: Source, buffer: *mut Option<LentBuffer> },
+    /// `recv(2)` into a buffer that the engine lends: while there is no data, there is no buffer. A result above 0 is the length of
+    /// the buffer that may be taken from the feed, and must be taken before the next such request; `-ENOBUFS` says that all are lent.
+    ReceiveLent { socket: Source, feed: *const Feed },
     /// `recvmsg(2)`.
     ReceiveMessage { socket: Source, message: *mut libc::msghdr, flags: i32 },
     /// `sendmsg(2)`. `MSG_NOSIGNAL` is always added.

@@ -29,6 +29,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::engine::{Engine, Submitted, Waker};
+use crate::feed::Feed;
 use crate::lent::{BUFFER_BYTES, Lender, LentBuffer};
 use crate::operation::{Completed, Interest, Operation, Request, Source};
 use crate::perform::{is_tcp, perform};
@@ -262,6 +263,9 @@ impl<P: Poller> Engine for Readiness<P> {
         }
     }
 
+    /// Here, only what somebody waits for is received.
+    fn stop_feed(&mut self, _: &Feed) {}
+
     fn give_back(&mut self, buffer: LentBuffer) {
         if let Some(id) = self.lender.take_back(&buffer) {
             self.lender.put(id);
@@ -302,7 +306,7 @@ impl Entry {
         let request = &operation.request;
         let outcome = match *request {
             // SAFETY: the operation is in flight, so its submitter vouches for the request's pointers.
-            Request::ReceiveLent { socket, buffer } => unsafe { receive_lent(socket, buffer, lender) },
+            Request::ReceiveLent { socket, feed } => unsafe { receive_lent(socket, &*feed, lender) },
             // SAFETY: as above.
             _ => unsafe { perform(request, &operation.step) },
         };
@@ -398,15 +402,15 @@ impl Entry {
 /// `recv` into a buffer of the lender's, which goes along if there was something.
 ///
 /// # Safety
-/// `buffer` is valid.
-unsafe fn receive_lent(socket: Source, buffer: *mut Option<LentBuffer>, lender: &mut Lender) -> Option<i32> {
+/// The socket is open.
+unsafe fn receive_lent(socket: Source, feed: &Feed, lender: &mut Lender) -> Option<i32> {
     let Some(id) = lender.take() else { return Some(-libc::ENOBUFS) };
     let plain = Request::Receive { socket, buffer: lender.pointer(id), length: BUFFER_BYTES, flags: 0 };
     // SAFETY: the buffer was free, so it is ours.
     let result = unsafe { perform(&plain, &Default::default()) };
     match result {
-        // SAFETY: the buffer was free, and goes to the reader alone; the caller vouches for `buffer`.
-        Some(count) if count > 0 => unsafe { *buffer = Some(lender.lend(id, count as usize)) },
+        // SAFETY: the buffer was free, and goes to the reader alone.
+        Some(count) if count > 0 => feed.0.push(unsafe { lender.lend(id, count as usize) }),
         _ => lender.put(id),
     }
     result

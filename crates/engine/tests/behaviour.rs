@@ -65,7 +65,11 @@ on_every_engine! {
     lent {
         a_buffer_comes_with_the_data_and_not_before
         many_buffers_are_lent_at_once
-        a_cancelled_lent_receive_takes_no_buffer
+        a_cancelled_lent_receive_loses_nothing
+        a_cancel_that_comes_with_the_data_loses_nothing
+        nobody_is_read_far_ahead
+        when_all_is_lent_it_says_so_and_loses_nothing
+        a_stopped_feed_takes_nothing_more
         a_buffer_outlives_its_engine
     }
     connection {

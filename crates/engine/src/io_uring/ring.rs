@@ -52,6 +52,8 @@ pub(super) struct Ring {
     rings: ::io_uring::IoUring,
     /// The index under which this thread has registered the ring, if it could.
     registered: Option<u32>,
+    /// Whether receives can stay armed.
+    can_feed: bool,
     /// The flags that every enter has.
     enter_flags: EnterFlags,
     /// How often the kernel was entered.
@@ -68,13 +70,16 @@ impl Ring {
         let failed = |attempted| move |cause| OpenError::new(EngineKind::IoUring, attempted, cause);
         let rings = set_up().map_err(failed("io_uring_setup"))?;
         check_features(rings.params()).map_err(failed("feature check"))?;
-        check_operations(&rings).map_err(failed("io_uring_register"))?;
+        let probe = probe(&rings).map_err(failed("io_uring_register"))?;
+        check_operations(&probe).map_err(failed("io_uring_register"))?;
+        // It came with Linux 6.0, and nothing but its contemporaries tells.
+        let can_feed = probe.is_supported(opcode::SendZc::CODE);
         let mut enter_flags = EnterFlags::GETEVENTS;
         // A thread that waits for the network is idle, not waiting for a disk.
         if rings.params().is_feature_no_iowait() {
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
-        let mut ring = Ring { rings, registered: None, enter_flags, system_calls: 0 };
+        let mut ring = Ring { rings, registered: None, can_feed, enter_flags, system_calls: 0 };
         // Kernels before 5.18 cannot; the ring works without.
         ring.registered = ring.register().ok();
         if ring.registered.is_some() {
@@ -87,6 +92,11 @@ impl Ring {
     /// What the kernel said of itself at set-up.
     pub(super) fn parameters(&self) -> &Parameters {
         self.rings.params()
+    }
+
+    /// Whether receives can stay armed and pick buffers by themselves (Linux 6.0).
+    pub(super) fn can_feed(&self) -> bool {
+        self.can_feed
     }
 
     /// Queues a request for the next [`enter`](Ring::enter).
@@ -267,9 +277,14 @@ fn check_features(parameters: &Parameters) -> io::Result<()> {
     }
 }
 
-fn check_operations(rings: &::io_uring::IoUring) -> io::Result<()> {
+/// Asks which operations the kernel has.
+fn probe(rings: &::io_uring::IoUring) -> io::Result<Probe> {
     let mut probe = Probe::new();
     rings.submitter().register_probe(&mut probe)?;
+    Ok(probe)
+}
+
+fn check_operations(probe: &Probe) -> io::Result<()> {
     match OPERATIONS.into_iter().find(|(code, _)| !probe.is_supported(*code)) {
         None => Ok(()),
         Some((_, name)) => Err(io::Error::new(

@@ -1,34 +1,36 @@
 //! Receives into buffers that the engine lends.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use sward_engine::{LentBuffer, Request, Source};
+use sward_engine::{Feed, Request, Source};
 
 use crate::rig::{Rig, source};
 
-/// One lent receive, with its place for the buffer.
-fn receive_lent(socket: Source, place: &mut Option<LentBuffer>) -> Request {
-    Request::ReceiveLent { socket, buffer: place }
+fn receive_lent(socket: Source, feed: &Feed) -> Request {
+    Request::ReceiveLent { socket, feed }
 }
 
 pub(crate) fn a_buffer_comes_with_the_data_and_not_before(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let mut place = None;
+    let feed = Feed::new();
     for round in 0..100u8 {
-        let waiting = rig.begin(receive_lent(near_source, &mut place));
+        let waiting = rig.begin(receive_lent(near_source, &feed));
         rig.look();
-        assert!(!waiting.is_over() && place.is_none());
+        assert!(!waiting.is_over() && feed.take().is_none());
         far.write_all(&[round; 9]).unwrap();
         assert_eq!(rig.finish(&waiting), 9);
-        let buffer = place.take().expect("data comes with a buffer");
+        let buffer = feed.take().expect("data comes with a buffer");
         assert_eq!(*buffer, [round; 9]);
         rig.engine.give_back(buffer);
     }
     drop(far);
-    assert_eq!(rig.run(receive_lent(near_source, &mut place)), 0);
-    assert!(place.is_none(), "the end needs no buffer");
+    for _ in 0..2 {
+        assert_eq!(rig.run(receive_lent(near_source, &feed)), 0);
+        assert!(feed.take().is_none(), "the end needs no buffer");
+    }
+    assert!(feed.is_idle());
     rig.engine.forget(near_source);
 }
 
@@ -36,57 +38,178 @@ pub(crate) fn a_buffer_comes_with_the_data_and_not_before(rig: &mut Rig) {
 pub(crate) fn many_buffers_are_lent_at_once(rig: &mut Rig) {
     const READERS: usize = 300;
     let pairs: Vec<_> = (0..READERS).map(|_| UnixStream::pair().unwrap()).collect();
-    let mut places: Vec<_> = (0..READERS).map(|_| None).collect();
+    let feeds: Vec<_> = (0..READERS).map(|_| Feed::new()).collect();
     let sources: Vec<_> = pairs.iter().map(|(near, _)| source(near)).collect();
     let waiting: Vec<_> =
-        sources.iter().zip(&mut places).map(|(&near, place)| rig.begin(receive_lent(near, place))).collect();
+        sources.iter().zip(&feeds).map(|(&near, feed)| rig.begin(receive_lent(near, feed))).collect();
     for (number, (_, far)) in pairs.iter().enumerate() {
         (&*far).write_all(&number.to_ne_bytes()).unwrap();
     }
     for waiting in &waiting {
         assert_eq!(rig.finish(waiting), size_of::<usize>() as i32);
     }
-    for (number, place) in places.iter().enumerate() {
-        assert_eq!(**place.as_ref().unwrap(), number.to_ne_bytes());
+    let buffers: Vec<_> = feeds.iter().map(|feed| feed.take().unwrap()).collect();
+    for (number, buffer) in buffers.iter().enumerate() {
+        assert_eq!(**buffer, number.to_ne_bytes());
     }
-    for place in &mut places {
-        rig.engine.give_back(place.take().unwrap());
-    }
+    buffers.into_iter().for_each(|buffer| rig.engine.give_back(buffer));
+    feeds.iter().for_each(|feed| rig.engine.stop_feed(feed));
     for near in sources {
         rig.engine.forget(near);
     }
 }
 
-pub(crate) fn a_cancelled_lent_receive_takes_no_buffer(rig: &mut Rig) {
+pub(crate) fn a_cancelled_lent_receive_loses_nothing(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let mut place = None;
+    let feed = Feed::new();
     for _ in 0..1000 {
-        let waiting = rig.begin(receive_lent(near_source, &mut place));
+        let waiting = rig.begin(receive_lent(near_source, &feed));
         rig.look();
         rig.cancel(&waiting);
         assert_eq!(rig.finish(&waiting), -libc::ECANCELED);
-        assert!(place.is_none());
+        assert!(feed.take().is_none());
     }
     far.write_all(b"still here").unwrap();
-    assert_eq!(rig.run(receive_lent(near_source, &mut place)), 10);
-    assert_eq!(**place.as_ref().unwrap(), *b"still here");
+    assert_eq!(rig.run(receive_lent(near_source, &feed)), 10);
+    assert_eq!(*feed.take().unwrap(), *b"still here");
+    rig.engine.stop_feed(&feed);
+    rig.engine.forget(near_source);
+}
+
+/// A cancel races what it would cancel: every byte comes, once and in order.
+pub(crate) fn a_cancel_that_comes_with_the_data_loses_nothing(rig: &mut Rig) {
+    const ROUNDS: u8 = 250;
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let near_source = source(&near);
+    let feed = Feed::new();
+    let mut got = Vec::new();
+    for round in 0..ROUNDS {
+        let waiting = rig.begin(receive_lent(near_source, &feed));
+        rig.look();
+        far.write_all(&[round]).unwrap();
+        if round % 2 == 0 {
+            rig.look();
+        }
+        rig.cancel(&waiting);
+        if rig.finish(&waiting) > 0 {
+            got.extend_from_slice(&feed.take().unwrap());
+        }
+    }
+    drop(far);
+    while rig.run(receive_lent(near_source, &feed)) > 0 {
+        let buffer = feed.take().unwrap();
+        got.extend_from_slice(&buffer);
+        rig.engine.give_back(buffer);
+    }
+    assert_eq!(got, (0..ROUNDS).collect::<Vec<_>>());
+    rig.engine.forget(near_source);
+}
+
+/// Who sends and is not read has to wait at some time, and nothing is lost of what was taken meanwhile.
+pub(crate) fn nobody_is_read_far_ahead(rig: &mut Rig) {
+    // A socket's buffer, about 200 KiB, and once more as much: the engine takes all that is there before it looks how much it has.
+    const FAR_AHEAD: usize = 512 << 10;
+    let (near, far) = UnixStream::pair().unwrap();
+    far.set_nonblocking(true).unwrap();
+    let near_source = source(&near);
+    let feed = Feed::new();
+    let waiting = rig.begin(receive_lent(near_source, &feed));
+    rig.look();
+    let mut sent = 0;
+    let mut refusals = 0;
+    // The engine looks after each refusal, and may take what is there.
+    while refusals < 100 {
+        match (&far).write(&(0..8192).map(|at| ((sent + at) % 251) as u8).collect::<Vec<_>>()) {
+            Ok(count) => (sent, refusals) = (sent + count, 0),
+            Err(_) => {
+                refusals += 1;
+                rig.look();
+            }
+        }
+        assert!(sent < FAR_AHEAD);
+    }
+    drop(far);
+    let mut got = 0;
+    let mut result = rig.finish(&waiting);
+    while result > 0 {
+        let buffer = feed.take().unwrap();
+        assert_eq!(buffer.len(), result as usize);
+        assert!(buffer.iter().enumerate().all(|(at, &byte)| byte == ((got + at) % 251) as u8));
+        got += buffer.len();
+        rig.engine.give_back(buffer);
+        result = rig.run(receive_lent(near_source, &feed));
+    }
+    assert_eq!((result, got), (0, sent));
+    rig.engine.forget(near_source);
+}
+
+/// What arrives after the stop is there for any other read, and the socket is held by nobody.
+pub(crate) fn a_stopped_feed_takes_nothing_more(rig: &mut Rig) {
+    for round in 0..100u8 {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let near_source = source(&near);
+        let feed = Feed::new();
+        far.write_all(b"first").unwrap();
+        assert_eq!(rig.run(receive_lent(near_source, &feed)), 5);
+        rig.engine.give_back(feed.take().unwrap());
+        if round % 2 == 0 {
+            far.write_all(b"second").unwrap();
+        }
+        rig.engine.stop_feed(&feed);
+        far.write_all(b"third").unwrap();
+        let mut got = feed.take().map_or(Vec::new(), |buffer| buffer.to_vec());
+        let mut rest = [0; 20];
+        let count = (&near).read(&mut rest).unwrap();
+        got.extend_from_slice(&rest[..count]);
+        assert_eq!(got, if round % 2 == 0 { &b"secondthird"[..] } else { b"third" });
+        assert!(feed.is_idle());
+        rig.engine.forget(near_source);
+        drop(near);
+        assert_eq!(far.read(&mut rest).unwrap(), 0, "the end comes at once");
+    }
+}
+
+pub(crate) fn when_all_is_lent_it_says_so_and_loses_nothing(rig: &mut Rig) {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let near_source = source(&near);
+    let feed = Feed::new();
+    let mut held = Vec::new();
+    let refusal = loop {
+        far.write_all(&[held.len() as u8]).unwrap();
+        match rig.run(receive_lent(near_source, &feed)) {
+            1 => held.push(feed.take().unwrap()),
+            refusal => break refusal,
+        }
+        assert!(held.len() < 10_000);
+    };
+    assert_eq!(refusal, -libc::ENOBUFS);
+    let mut next = [0];
+    (&near).read_exact(&mut next).unwrap();
+    assert_eq!(next, [held.len() as u8], "what found no buffer is read into another");
+    assert!(held.iter().enumerate().all(|(number, buffer)| **buffer == [number as u8]));
+    held.into_iter().for_each(|buffer| rig.engine.give_back(buffer));
+    far.write_all(b"goes on").unwrap();
+    assert_eq!(rig.run(receive_lent(near_source, &feed)), 7);
+    rig.engine.give_back(feed.take().unwrap());
+    rig.engine.stop_feed(&feed);
     rig.engine.forget(near_source);
 }
 
 /// What a reader holds stays as it is when the engine is gone.
 pub(crate) fn a_buffer_outlives_its_engine(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
-    let mut place = None;
+    let feed = Feed::new();
     if rig.kind.name() == "sigio" {
         // It opens once on a thread, and the rig has it.
         return;
     }
     let mut other = Rig::open(rig.kind, "a_buffer_outlives_its_engine").unwrap();
     far.write_all(b"kept").unwrap();
-    assert_eq!(other.run(receive_lent(source(&near), &mut place)), 4);
+    assert_eq!(other.run(receive_lent(source(&near), &feed)), 4);
     drop(other);
-    let buffer = place.take().unwrap();
+    let buffer = feed.take().unwrap();
     assert_eq!(*buffer, *b"kept");
+    assert!(feed.is_idle(), "the kernel has nothing to do with it any more");
     rig.engine.give_back(buffer);
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use sward_engine::LentBuffer;
+use sward_engine::{Feed, LentBuffer};
 
 use super::TcpStream;
 use crate::runtime::worker::Worker;
@@ -15,8 +15,13 @@ const OWN_BYTES: usize = 16 * 1024;
 ///
 /// It implements [`BufRead`]. While it waits for data it holds no buffer, so a server with very many idle connections keeps
 /// one page of stack for each, and no more. When data comes, it is lent a buffer of 16 KiB, and gives it back as soon as
-/// everything in it has been [consumed](BufRead::consume). On io_uring the kernel itself picks the buffer. Where nothing can
-/// be lent (on an OS thread, or when the engine has lent all) the reader makes a buffer of its own.
+/// everything in it has been [consumed](BufRead::consume). Where nothing can be lent (on an OS thread, or when the engine has
+/// lent all) the reader makes a buffer of its own.
+///
+/// On io_uring the kernel itself picks the buffer, and goes on receiving by itself from one call to the next: a message costs no
+/// request, and 10 % less CPU than with a buffer of one's own. So, like any buffered reader, it may have taken more than has been read
+/// from it: as long as it lives, who reads the stream past it may find nothing, and what it still holds when it is dropped is lost. It
+/// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop.
 ///
 /// ```
 /// use std::io::{BufRead, Write};
@@ -33,6 +38,8 @@ const OWN_BYTES: usize = 16 * 1024;
 /// ```
 pub struct Reader<'a> {
     stream: &'a TcpStream,
+    /// What has arrived and is not held yet.
+    feed: Feed,
     held: Held,
     /// How much of what is held has been consumed.
     start: usize,
@@ -58,7 +65,7 @@ impl Held {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Reader<'a> {
-        Reader { stream, held: Held::Nothing, start: 0 }
+        Reader { stream, feed: Feed::new(), held: Held::Nothing, start: 0 }
     }
 
     /// The stream that it reads.
@@ -80,15 +87,29 @@ impl<'a> Reader<'a> {
 
     fn fill(&mut self) -> io::Result<()> {
         if self.stream.socket().suspends() {
-            match self.stream.socket().receive_lent() {
-                Ok(None) => return Ok(()),
-                Ok(Some(buffer)) => {
-                    self.held = Held::Lent(buffer);
+            match self.stream.socket().receive_lent(&self.feed) {
+                Ok(buffer) => {
+                    self.held = buffer.map_or(Held::Nothing, Held::Lent);
                     return Ok(());
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Err(error) => return Err(error),
             }
+        }
+        self.fill_own()
+    }
+
+    /// Reads without the engine, but first what the engine has for us.
+    fn fill_own(&mut self) -> io::Result<()> {
+        Worker::stop_feed(&self.feed);
+        if let Some(buffer) = self.feed.take() {
+            self.held = Held::Lent(buffer);
+            return Ok(());
+        }
+        match self.feed.take_end() {
+            None => {}
+            Some(0) => return Ok(()),
+            Some(error) => return Err(io::Error::from_raw_os_error(-error)),
         }
         let mut buffer = vec![0; OWN_BYTES].into_boxed_slice();
         let mut stream = self.stream;
@@ -119,7 +140,7 @@ impl BufRead for Reader<'_> {
 impl Read for Reader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // What is large goes straight to where it is wanted.
-        if self.buffer().is_empty() && buf.len() >= OWN_BYTES {
+        if self.buffer().is_empty() && self.feed.is_idle() && buf.len() >= OWN_BYTES {
             let mut stream = self.stream;
             return stream.read(buf);
         }
@@ -132,6 +153,10 @@ impl Read for Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.let_go();
+        Worker::stop_feed(&self.feed);
+        while let Some(buffer) = self.feed.take() {
+            Worker::give_back(buffer);
+        }
     }
 }
 

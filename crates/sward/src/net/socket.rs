@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
-use sward_engine::{LentBuffer, Request, SocketAddress, Source};
+use sward_engine::{Feed, LentBuffer, Request, SocketAddress, Source};
 
 use crate::runtime::wait::{self, Outcome};
 use crate::runtime::worker::Worker;
@@ -116,12 +116,11 @@ impl Socket {
     /// # Errors
     /// `ENOBUFS`: there is nothing to lend; the caller has to bring a buffer.
     #[inline]
-    pub(super) fn receive_lent(&self) -> io::Result<Option<LentBuffer>> {
-        let mut buffer = None;
-        let request = Request::ReceiveLent { socket: self.source, buffer: &raw mut buffer };
-        // SAFETY: as in `receive`; the place for the buffer is in this frame.
+    pub(super) fn receive_lent(&self, feed: &Feed) -> io::Result<Option<LentBuffer>> {
+        let request = Request::ReceiveLent { socket: self.source, feed };
+        // SAFETY: the feed is borrowed, and our owner keeps the descriptor open, for as long as this frame is there.
         count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })?;
-        Ok(buffer)
+        Ok(feed.take())
     }
 
     /// `send(2)`.

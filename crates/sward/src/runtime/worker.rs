@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sward_coroutine::{Coroutine, OverflowReport, StackPool, Suspender, prefetch, watch_overflow};
-use sward_engine::{Completed, Engine, LentBuffer, Operation, Source, Submitted};
+use sward_engine::{Completed, Engine, Feed, LentBuffer, Operation, Source, Submitted};
 
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
@@ -613,6 +613,14 @@ impl Worker {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
             here.engine.with(|engine| engine.forget(source));
+        }
+    }
+
+    /// The reader of a feed goes, or reads by itself from now on.
+    pub(crate) fn stop_feed(feed: &Feed) {
+        // SAFETY: as in `current`.
+        if let Some(here) = unsafe { WORKER.get().as_ref() } {
+            here.engine.with(|engine| engine.stop_feed(feed));
         }
     }
 
