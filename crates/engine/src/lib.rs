@@ -15,7 +15,8 @@
 //!                            epoll.rs  poll.rs  select.rs  sigio.rs  spin.rs
 //! ```
 //!
-//! Which engine runs is chosen in one place, [`EngineKind::open`].
+//! Which engine runs is chosen in one place, [`EngineKind::open`]. Who waits for data need not bring a buffer: a [`Feed`] is filled
+//! from those that the engine lends.
 
 mod address;
 mod engine;
