@@ -46,7 +46,6 @@ use sward_engine::{Choice, Engine, EngineKind};
 
 use crate::diagnosis::{self, Console, Monitor, Settings};
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
-use mailbox::Message;
 use shared::Shared;
 use task::Task;
 use worker::Worker;
@@ -232,7 +231,7 @@ impl Builder {
             let task =
                 Task::green(Arc::clone(&shared), Some(0), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
             shared.set_main(&task);
-            shared.send(0, Message::Start(task));
+            shared.send_start(0, task);
             first.run();
             io::Result::Ok(())
         })?;

@@ -317,3 +317,31 @@ fn a_thread_for_a_worker_that_has_ended_never_starts_and_joining_it_says_so() {
         });
     }
 }
+
+/// What starts on a worker stays there, so it matters where it starts: one that starts everything (an accept loop, say) must not keep
+/// it all while others sleep.
+#[test]
+fn threads_that_stay_are_spread_over_the_workers() {
+    for workers in [2, 4] {
+        let main = move || {
+            let mut threads = Vec::new();
+            loop {
+                threads.push(thread::spawn(thread::park));
+                thread::yield_now();
+                let mut counts = vec![0; workers];
+                thread::all().iter().for_each(|seen| counts[seen.worker()] += 1);
+                let (fewest, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+                if threads.len() >= 64 && *most <= fewest + fewest / 8 + 8 {
+                    break;
+                }
+                assert!(threads.len() < 10_000, "{counts:?}");
+            }
+            for waiting in threads {
+                waiting.thread().unpark();
+                waiting.join().unwrap();
+            }
+        };
+        // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+        unsafe { sward::Builder::new().workers(workers).run(main) }.unwrap();
+    }
+}

@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::task::Task;
 use super::worker::Worker;
-use crate::primitive::{AtomicBool, Mutex, Ordering, fence};
+use crate::primitive::{AtomicBool, AtomicU8, Mutex, Ordering, fence};
 
 /// Something for a worker to do that is not a green thread: a short piece at a time, between turns, so that everything else goes on.
 pub(crate) type Errand = Box<dyn FnMut(&Worker) -> Progress + Send>;
@@ -47,14 +47,21 @@ pub(crate) enum Message {
 // parked, only a resume can end it, and the one notification that this message carries is what resumes it.
 unsafe impl Send for Message {}
 
+/// The worker reads its mail soon.
+const AWAKE: u8 = 0;
+/// It sleeps in its engine, or is about to.
+const ASLEEP: u8 = 1;
+/// As before, but somebody has undertaken to wake it.
+const WAKING: u8 = 2;
+
 /// Any thread pushes, the owning worker takes.
 pub(crate) struct Mailbox {
     /// `None`: the worker has ended.
     messages: Mutex<Option<Vec<Message>>>,
     /// There are some. Written under their lock.
     pending: AtomicBool,
-    /// The worker sleeps in its engine, or is about to.
-    sleeping: AtomicBool,
+    /// [`AWAKE`], [`ASLEEP`] or [`WAKING`].
+    sleep: AtomicU8,
 }
 
 impl Mailbox {
@@ -62,7 +69,7 @@ impl Mailbox {
         Mailbox {
             messages: Mutex::new(Some(Vec::new())),
             pending: AtomicBool::new(false),
-            sleeping: AtomicBool::new(false),
+            sleep: AtomicU8::new(AWAKE),
         }
     }
 
@@ -81,11 +88,16 @@ impl Mailbox {
         Ok(self.claim_wake())
     }
 
+    /// Whether the worker sleeps, or is just being woken: not held up by what it runs. It may be otherwise a moment later.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.sleep.load(Ordering::Relaxed) != AWAKE
+    }
+
     /// True if the worker sleeps and nobody else has undertaken to wake it.
     #[must_use]
     pub(crate) fn claim_wake(&self) -> bool {
-        self.sleeping.load(Ordering::Relaxed)
-            && self.sleeping.compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.sleep.load(Ordering::Relaxed) == ASLEEP
+            && self.sleep.compare_exchange(ASLEEP, WAKING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Whether there is mail. Costs a load.
@@ -111,7 +123,7 @@ impl Mailbox {
     /// Announces sleep. False: there is mail, do not sleep.
     #[must_use]
     pub(crate) fn prepare_sleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::Relaxed);
+        self.sleep.store(ASLEEP, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.has_mail() {
             self.awake();
@@ -122,6 +134,6 @@ impl Mailbox {
 
     /// Sleep is over.
     pub(crate) fn awake(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
+        self.sleep.store(AWAKE, Ordering::Relaxed);
     }
 }

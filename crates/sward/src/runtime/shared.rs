@@ -40,6 +40,8 @@ struct Remote {
     /// Set before the worker takes its first task, never changed.
     waker: OnceLock<Waker>,
     stealer: Stealer<Arc<Task>>,
+    /// Tasks that it has been told to start and that are still in its mailbox.
+    expected: AtomicUsize,
     counters: Arc<Counters>,
 }
 
@@ -54,6 +56,7 @@ impl Shared {
             mailbox: Mailbox::new(),
             waker: OnceLock::new(),
             stealer,
+            expected: AtomicUsize::new(0),
             counters: Arc::default(),
         });
         Shared {
@@ -179,6 +182,32 @@ impl Shared {
         if let Some(worker) = (0..self.workers()).find(|&worker| self.workers[worker].mailbox.claim_wake()) {
             self.wake(worker);
         }
+    }
+
+    /// The lightest of the workers that sleep, if it has far fewer threads than `worker`: not even eight ninths of them less four.
+    pub(crate) fn lighter_sleeper(&self, worker: usize) -> Option<usize> {
+        if self.sleepers.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let threads = |worker: usize| {
+            let Remote { expected, counters, .. } = &self.workers[worker];
+            counters.live.load(Ordering::Relaxed) + expected.load(Ordering::Relaxed)
+        };
+        let asleep = (0..self.workers()).filter(|&other| self.workers[other].mailbox.is_asleep());
+        let lightest = asleep.min_by_key(|&other| threads(other))?;
+        let few = threads(lightest);
+        (few + few / 8 + 4 < threads(worker)).then_some(lightest)
+    }
+
+    /// Has a worker start a task.
+    pub(crate) fn send_start(&self, worker: usize, task: Arc<Task>) {
+        self.workers[worker].expected.fetch_add(1, Ordering::Relaxed);
+        self.send(worker, Message::Start(task));
+    }
+
+    /// A worker has got a task by [`Shared::send_start`].
+    pub(crate) fn start_arrived(&self, worker: usize) {
+        self.workers[worker].expected.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether anybody has an unstarted task. After [`Shared::enter_sleep`], a "no" cannot be outdated.

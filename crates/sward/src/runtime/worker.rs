@@ -199,7 +199,7 @@ impl Worker {
                 None => break,
                 Some(task) if task.is_null() => {
                     if let Some(task) = self.fresh.pop() {
-                        self.start(task);
+                        self.place(task);
                     }
                 }
                 Some(task) => self.resume(task),
@@ -209,7 +209,7 @@ impl Worker {
         if !self.shared.injector_is_empty()
             && let Some(task) = self.shared.steal(self.index)
         {
-            self.start(task);
+            self.place(task);
         }
     }
 
@@ -244,6 +244,15 @@ impl Worker {
         let switches = self.counters.switches.load(Ordering::Relaxed).wrapping_add(1);
         self.counters.switches.store(switches, Ordering::Relaxed);
         switches
+    }
+
+    /// Starts a task here; or has it started by another worker that sleeps and has far fewer threads. For where a thread starts it
+    /// stays, and one that accepts connections would keep them all while the others sleep.
+    fn place(&self, task: Arc<Task>) {
+        match self.shared.lighter_sleeper(self.index) {
+            Some(worker) => self.shared.send_start(worker, task),
+            None => self.start(task),
+        }
     }
 
     /// Makes an unstarted task one of this worker's, gives it a stack and its first turn.
@@ -336,7 +345,10 @@ impl Worker {
             match message {
                 Message::Ready(task) => self.ready.with(|ready| ready.push_back(task)),
                 Message::Chosen(task) => self.choose(&task),
-                Message::Start(task) => self.start(task),
+                Message::Start(task) => {
+                    self.shared.start_arrived(self.index);
+                    self.start(task);
+                }
                 Message::Cancel(task) => self.interrupt(&task),
                 Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
                 Message::Stop => {
@@ -426,7 +438,7 @@ impl Worker {
         }
         if let Some(task) = self.shared.steal(self.index) {
             Counters::add(&self.counters.steals, 1);
-            self.start(task);
+            self.place(task);
             return self.enter_engine(Some(Duration::ZERO), completed);
         }
         if self.trim_stacks() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::join_handle::Joiner;
 use super::scope::{Scope, ScopeData, ScopedJoinHandle};
 use super::{JoinHandle, OsPacket, Packet, Thread, packet, set_current_task};
-use crate::runtime::mailbox::Message;
 use crate::runtime::shared::Shared;
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
@@ -192,7 +191,7 @@ impl Builder {
         // SAFETY: the caller's word.
         let (joiner, task) = unsafe { self.prepare(shared, target.or(only), f, scope, spawned_at) };
         match target {
-            Some(index) => shared.send(index, Message::Start(task)),
+            Some(index) => shared.send_start(index, task),
             None => worker.spawn(task),
         }
         Ok(joiner)
