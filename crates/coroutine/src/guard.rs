@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::slab::page_bytes;
+use crate::page::page_bytes;
 
 /// `MADV_GUARD_INSTALL` of the kernel's `mman-common.h`; the libc crate does not have it everywhere.
 const MADV_GUARD_INSTALL: libc::c_int = 102;

@@ -10,6 +10,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `slab.rs` | address space, cut into slots; the process-wide list of all slabs |
+//! | `page.rs` | the size of a page |
 //! | `guard.rs` | guard pages: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
 //! | `stack.rs` | one slot, as a stack |
 //! | `pool.rs` | one worker's stacks: reuse, growth, trimming |
@@ -40,6 +41,7 @@
 mod coroutine;
 mod guard;
 mod overflow;
+mod page;
 mod pool;
 mod prefetch;
 mod slab;

@@ -21,7 +21,8 @@ use std::sync::{Once, OnceLock};
 
 use libc::{c_int, c_void, siginfo_t};
 
-use crate::slab::{self, page_bytes};
+use crate::page::page_bytes;
+use crate::slab;
 
 /// Longest name of a green thread that is reported in full, in bytes.
 const NAME_BYTES: usize = 128;

@@ -10,7 +10,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::guard::Guards;
-use crate::slab::{Slab, page_bytes};
+use crate::page::page_bytes;
+use crate::slab::Slab;
 use crate::stack::Stack;
 
 /// Pages of the smallest slot: two usable and the guard.

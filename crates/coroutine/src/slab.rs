@@ -14,6 +14,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::guard::{self, Guards};
+use crate::page::page_bytes;
 
 /// A slab never takes more address space than this, in bytes, unless a single slot does.
 const SLAB_BYTES_MAX: usize = 2 << 30;
@@ -198,20 +199,6 @@ impl StackMemory {
             }
         }
         memory
-    }
-}
-
-/// Size of a page in bytes. Safe to call in a signal handler.
-pub(crate) fn page_bytes() -> usize {
-    static CACHED: AtomicUsize = AtomicUsize::new(0);
-    match CACHED.load(Ordering::Relaxed) {
-        0 => {
-            // SAFETY: sysconf has no preconditions; the page size always exists.
-            let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-            CACHED.store(bytes, Ordering::Relaxed);
-            bytes
-        }
-        bytes => bytes,
     }
 }
 

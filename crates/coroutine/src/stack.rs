@@ -10,8 +10,9 @@ use std::ptr::{self, NonNull};
 
 use corosensei::stack::StackPointer;
 
+use crate::page::page_bytes;
 use crate::prefetch::prefetch;
-use crate::slab::{Slab, page_bytes};
+use crate::slab::Slab;
 
 /// Tops of neighbouring slots differ by this many bytes (a cache line) ...
 const COLOUR_BYTES: usize = 64;
