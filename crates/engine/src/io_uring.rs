@@ -57,8 +57,9 @@ use crate::io_uring::bell::Bell;
 use crate::io_uring::buffers::BufferRing;
 use crate::io_uring::feeds::{Delivered, Feeds};
 use crate::io_uring::ring::Ring;
-use crate::kind::{EngineKind, OpenError};
+use crate::kind::EngineKind;
 use crate::lent::LentBuffer;
+use crate::open_error::OpenError;
 use crate::operation::{Completed, Interest, Operation, Request};
 use crate::perform::perform;
 

@@ -24,7 +24,8 @@ use ::io_uring::cqueue::CompletionQueue;
 use ::io_uring::squeue::Entry;
 use ::io_uring::{EnterFlags, Parameters, Probe, opcode, types};
 
-use crate::kind::{EngineKind, OpenError};
+use crate::kind::EngineKind;
+use crate::open_error::OpenError;
 
 /// Requests that fit between two system calls. When more come, they are submitted early.
 const SUBMISSIONS: u32 = 1024;
