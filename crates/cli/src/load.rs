@@ -11,7 +11,8 @@
 //! | `options.rs` | the flags |
 //! | `plan.rs` | what is to be done, free of contradictions |
 //! | `text.rs` | what is sent, and what has to come back |
-//! | `run.rs` | a run from the first connection to the report |
+//! | `watcher.rs` | a run from the first connection to the report |
+//! | `run.rs` | what the connections of a run share with its watcher |
 //! | `conversation.rs` | one connection: the closed loop and the open loop |
 //! | `recorder.rs` | latencies, by worker |
 //! | `failure.rs` | what can go wrong, by kind, in words |
@@ -57,6 +58,7 @@ mod recorder;
 mod report;
 mod run;
 mod text;
+mod watcher;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -71,7 +73,7 @@ pub(crate) use options::Load;
 pub(crate) use plan::{Pace, Plan, Verify};
 pub(crate) use progress::Progress;
 pub(crate) use report::Report;
-pub(crate) use run::run;
+pub(crate) use watcher::run;
 
 impl Load {
     pub(crate) fn run(self) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ const UNSAFE_FILES: &[&str] = &[
     // The one `unsafe` at the door: a program starts its runtime.
     "crates/cli/src/compare/step.rs",
     "crates/cli/src/connect.rs",
-    "crates/cli/src/load/run.rs",
+    "crates/cli/src/load/watcher.rs",
     "crates/cli/src/serve.rs",
     "crates/server/src/model/green.rs",
     "crates/server/src/model/processes.rs",

@@ -1,0 +1,397 @@
+//! A run: opens the connections, lets them talk, watches the time, ends them, and says what came of it.
+//!
+//! ```text
+//!   idle connections ─▶ connections, spread over the ramp ─▶ warm-up ─▶ measured window ─▶ leave ─▶ report
+//!                       each talks at its time of the ramp    thrown away                   ≤ GRACE
+//! ```
+//!
+//! The main green thread is the watcher; each connection has a green thread of its own ([`super::conversation`]). They share
+//! [`Run`]. Without a ramp, all of them are opened before the first one talks: those that talk would keep the others waiting. Ctrl-C, or the end of the last connection, ends the phase that runs and skips what follows up to "leave".
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, anyhow, ensure};
+use sward::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use sward::thread::{self, JoinHandle, Thread};
+use sward::time::{Duration, Instant};
+
+use super::conversation::converse;
+use super::failure::{Failure, Failures};
+use super::processor::{self, Family};
+use super::progress::{Moment, Phase};
+use super::recorder::{Measured, Recorder};
+use super::report::Outcome;
+use super::run::Run;
+use super::text::Text;
+use super::{Plan, Progress, Report, descriptors};
+
+/// How many connections are being opened at once. More would overflow the backlog of servers that accept slowly.
+const OPENING: usize = 64;
+
+/// How long a connection may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connections may take to get their last replies and leave.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often the watcher looks at Ctrl-C.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs `plan` in a runtime of its own, shows it by `progress`, and ends early when `interrupt` is raised.
+///
+/// # Errors
+/// Nothing could be measured: the server cannot be reached at all, the limit of descriptors is too low, or the runtime cannot be
+/// started. What goes wrong with single connections is in the report.
+///
+/// # Panics
+/// If called inside a green thread.
+#[allow(unsafe_code)]
+pub(crate) fn run(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Report> {
+    descriptors::reserve(plan.connections + plan.idle)?;
+    if let Some(process) = plan.server {
+        ensure!(
+            !Family::now(process).is_empty(),
+            "--pid {process}: there is no such process; give the number of the server's, as `pgrep -a NAME` lists it"
+        );
+    }
+    let mut builder = sward::Builder::new().workers(plan.workers);
+    if let Some(engine) = plan.engine {
+        builder = builder.engine(engine);
+    }
+    // SAFETY: neither the connections nor the progress bar hold a scoped thread-local value across a blocking call; the locks that
+    // they take are released before.
+    unsafe { builder.run(|| Watcher::new(plan, progress, interrupt)?.watch()) }
+        .context("starting the generator")?
+}
+
+/// The life of connection `number`. `stream` is there if it has been opened already.
+fn connection(run: &Run, number: usize, stream: Option<TcpStream>) {
+    let _live = Count(&run.live, &run.watcher);
+    let opening = Count(&run.opening, &run.watcher);
+    let stream = match stream {
+        Some(stream) => Ok(stream),
+        None => open(run.address),
+    };
+    drop(opening);
+    while !run.begin.load(Ordering::Acquire) {
+        thread::park();
+    }
+    let result = match stream {
+        Ok(stream) => converse(run, number, &stream),
+        Err(error) => Err(Failure::Connect { connection: number, error }),
+    };
+    if let Err(failure) = result {
+        run.fail(&failure);
+    }
+}
+
+/// One of a count that the watcher waits for; counted down when dropped.
+struct Count<'a>(&'a AtomicUsize, &'a Thread);
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        if self.0.fetch_sub(1, Ordering::Release) == 1 {
+            self.1.unpark();
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, OPEN_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The server's first address that answers, and a connection to it.
+fn reach(name: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
+    let addresses = name
+        .to_socket_addrs()
+        .with_context(|| format!("{name}: no such address; it is HOST:PORT, as in 127.0.0.1:8080"))?;
+    let mut last = anyhow!("{name}: the name has no address; give one, as in 127.0.0.1:8080");
+    for address in addresses {
+        match open(address) {
+            Ok(stream) => return Ok((address, stream)),
+            Err(error) => last = anyhow!("{name}: {}", Failure::Connect { connection: 0, error }),
+        }
+    }
+    Err(last)
+}
+
+/// Why a phase is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Its time is.
+    Time,
+    /// Ctrl-C.
+    Interrupted,
+    /// No connection is left.
+    Alone,
+}
+
+/// The main green thread.
+struct Watcher {
+    run: Arc<Run>,
+    progress: Progress,
+    interrupt: Arc<AtomicBool>,
+    connections: Vec<JoinHandle<()>>,
+    idle: Vec<TcpStream>,
+    /// Since the phase began.
+    total: Measured,
+    /// Empty, to be exchanged for a recorder's.
+    spare: Option<Measured>,
+    /// When the recorders were emptied last.
+    collected_at: Instant,
+    /// When to show something next.
+    show_at: Instant,
+}
+
+impl Watcher {
+    /// Reaches the server, and starts the first connection.
+    fn new(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Watcher> {
+        let (address, first) = reach(&plan.address)?;
+        let run = Arc::new(Run {
+            text: Text::new(plan.burst() * plan.size, plan.verify),
+            address,
+            start: Instant::now(),
+            recorders: (0..plan.workers).map(|_| Recorder::new()).collect(),
+            failures: Mutex::default(),
+            ended: Mutex::default(),
+            begin: AtomicBool::new(!plan.ramp.is_zero()),
+            stop: AtomicBool::new(false),
+            opening: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            watcher: thread::current(),
+            plan,
+        });
+        let mut watcher = Watcher {
+            run,
+            interrupt,
+            connections: Vec::new(),
+            idle: Vec::new(),
+            total: Measured::new(),
+            spare: Some(Measured::new()),
+            collected_at: Instant::now(),
+            show_at: Instant::now() + progress.period().unwrap_or_default(),
+            progress,
+        };
+        watcher.start(Some(first));
+        Ok(watcher)
+    }
+
+    /// The run, from the second connection to the report.
+    fn watch(mut self) -> anyhow::Result<Report> {
+        let plan = self.run.plan.clone();
+        let mut over = self.open_idle();
+        if over == Over::Time {
+            over = self.open_all();
+        }
+        self.begin();
+        let start = |watcher: &mut Watcher| {
+            watcher.collect();
+            watcher.total.clear();
+            watcher.show_at = Instant::now() + watcher.progress.period().unwrap_or_default();
+            (plan.server.map(Family::now), processor::own(), Instant::now())
+        };
+        let mut started = start(&mut self);
+        if over == Over::Time {
+            over = self.pass(Phase::WarmUp, plan.warmup);
+        }
+        if over == Over::Time {
+            started = start(&mut self);
+            over = self.pass(Phase::Measure, plan.duration);
+        }
+        let (server_before, own_before, started_at) = started;
+        let window = started_at.elapsed();
+        let own = processor::own().saturating_sub(own_before);
+        let server =
+            plan.server.zip(server_before).map(|(process, before)| Family::now(process).since(&before));
+        self.collect();
+        self.progress.finish();
+        self.leave();
+        let idle_closed = self.idle.iter().filter(|stream| is_closed(stream)).count();
+        let run = self.run;
+        let take = |failures: &Mutex<Failures>| {
+            std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let ended = std::mem::take(&mut *run.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Report::new(
+            &plan,
+            Outcome {
+                interrupted: over == Over::Interrupted,
+                window,
+                measured: self.total,
+                own,
+                server,
+                ended,
+                idle_closed,
+                failures: take(&run.failures),
+            },
+        ))
+    }
+
+    /// Starts the next connection.
+    fn start(&mut self, stream: Option<TcpStream>) {
+        let number = self.connections.len();
+        let run = Arc::clone(&self.run);
+        run.opening.fetch_add(1, Ordering::Relaxed);
+        run.live.fetch_add(1, Ordering::Relaxed);
+        let thread = thread::Builder::new().worker(number % run.plan.workers);
+        let thread = thread.spawn(move || connection(&run, number, stream)).expect("this worker exists");
+        self.connections.push(thread);
+    }
+
+    /// Opens the connections that stay silent.
+    fn open_idle(&mut self) -> Over {
+        let mut missing = self.run.plan.idle;
+        while missing > 0 && !self.is_interrupted() {
+            let address = self.run.address;
+            let threads: Vec<_> =
+                (0..missing.min(OPENING)).map(|_| thread::spawn(move || open(address))).collect();
+            missing -= threads.len();
+            for thread in threads {
+                match thread.join() {
+                    Ok(Ok(stream)) => self.idle.push(stream),
+                    Ok(Err(error)) => {
+                        let connection = self.run.plan.connections + self.idle.len();
+                        self.run.fail(&Failure::Connect { connection, error });
+                    }
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        }
+        if self.is_interrupted() { Over::Interrupted } else { Over::Time }
+    }
+
+    /// Opens the connections that talk: as many at a time as may be, each not before its share of the ramp.
+    fn open_all(&mut self) -> Over {
+        let (count, ramp, begun) = (self.run.plan.connections, self.run.plan.ramp, Instant::now());
+        loop {
+            let due = match ramp.is_zero() {
+                true => count,
+                false => ((begun.elapsed().as_secs_f64() / ramp.as_secs_f64() * count as f64) as usize + 1)
+                    .min(count),
+            };
+            let started = self.connections.len();
+            let room = OPENING - self.run.opening.load(Ordering::Acquire).min(OPENING);
+            for _ in started..due.min(started + room) {
+                self.start(None);
+            }
+            if self.is_interrupted() {
+                return Over::Interrupted;
+            }
+            let opening = self.run.opening.load(Ordering::Acquire);
+            if self.connections.len() == count && opening == 0 {
+                return if self.run.live.load(Ordering::Acquire) == 0 { Over::Alone } else { Over::Time };
+            }
+            if self.connections.len() < due {
+                // Full: the last of those that are being opened wakes us.
+                thread::park_timeout(TICK);
+            } else {
+                let next = ramp.mul_f64(self.connections.len() as f64 / count as f64);
+                thread::park_timeout(
+                    next.saturating_sub(begun.elapsed()).clamp(Duration::from_micros(100), TICK),
+                );
+            }
+            self.show(Phase::Open, begun.elapsed(), self.connections.len() as f64 / count as f64);
+        }
+    }
+
+    /// Lets all connections talk.
+    fn begin(&self) {
+        if !self.run.begin.swap(true, Ordering::Release) {
+            for connection in &self.connections {
+                connection.thread().unpark();
+            }
+        }
+    }
+
+    /// Lets the connections talk for so long.
+    fn pass(&mut self, phase: Phase, length: Duration) -> Over {
+        let begun = Instant::now();
+        loop {
+            let elapsed = begun.elapsed();
+            if elapsed >= length {
+                return Over::Time;
+            }
+            if self.is_interrupted() {
+                return Over::Interrupted;
+            }
+            if self.run.live.load(Ordering::Acquire) == 0 {
+                return Over::Alone;
+            }
+            let wake = (length - elapsed).min(TICK);
+            let until_show = self.show_at.saturating_duration_since(Instant::now());
+            thread::park_timeout(if self.progress.period().is_some() { wake.min(until_show) } else { wake });
+            self.show(phase, begun.elapsed(), begun.elapsed().div_duration_f64(length));
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// Shows what has happened since the last time, if it is time to.
+    fn show(&mut self, phase: Phase, elapsed: Duration, share: f64) {
+        let now = Instant::now();
+        let Some(period) = self.progress.period().filter(|_| self.show_at <= now) else { return };
+        self.show_at = now.max(self.show_at + period);
+        let since = now - self.collected_at;
+        let interval = self.collect();
+        let moment = Moment {
+            phase,
+            elapsed,
+            share,
+            since,
+            latency: &interval.latency,
+            errors: self.run.failures.lock().unwrap_or_else(PoisonError::into_inner).total(),
+            connections: self.run.live.load(Ordering::Relaxed),
+        };
+        self.progress.show(&moment);
+    }
+
+    /// Takes what the recorders have, adds it to the total, and gives it.
+    fn collect(&mut self) -> Measured {
+        let mut interval = Measured::new();
+        for recorder in &self.run.recorders {
+            let spare = self.spare.take().unwrap_or_else(Measured::new);
+            let mut part = recorder.exchange(spare);
+            interval.add(&part);
+            part.clear();
+            self.spare = Some(part);
+        }
+        self.total.add(&interval);
+        self.collected_at = Instant::now();
+        interval
+    }
+
+    /// Lets the connections get their last replies, then ends those that are left.
+    fn leave(&mut self) {
+        self.run.stop.store(true, Ordering::Relaxed);
+        for connection in &self.connections {
+            // Writers wait for their next message to be due.
+            connection.thread().unpark();
+        }
+        let deadline = Instant::now() + GRACE;
+        while self.run.live.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        for connection in self.connections.drain(..) {
+            connection.cancel();
+            if let Err(payload) = connection.join()
+                && !payload.is::<thread::Cancelled>()
+            {
+                std::panic::resume_unwind(payload);
+            }
+        }
+    }
+}
+
+/// Whether the server has ended this silent connection.
+fn is_closed(stream: &TcpStream) -> bool {
+    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    match peeked {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
+}
