@@ -5,23 +5,29 @@
 //!   worker.rs        the loop: run queue, mail, timers, engine            one per OS thread
 //!   wait.rs          every blocking call: perform · sleep · park          called by green threads
 //!   task.rs          one thread                                           any thread
+//!   current.rs       the calling thread's task                            any thread
 //!   wake_word.rs     the word on which a thread waits for another         any thread
 //!   reason.rs        what a parked thread waits for, for reports          the thread itself
 //!   inspection.rs    what a worker sees when it looks at its threads      the owning worker
 //!   counters.rs      what a worker lets others see of itself              any thread
 //!   shared.rs        what workers share: mailboxes, wakers, stealing      any thread
 //!   mailbox.rs       messages to a worker; how it sleeps and ends         any thread
+//!   cancelled.rs     what a cancelled thread unwinds with                 the thread itself
 //!   deadline.rs      time::timeout                                        the thread itself
 //!   timers.rs        timing wheel                                         the owning worker
 //!   roster.rs        the list of a worker's live threads                  the owning worker
 //!   coarse_clock.rs  milliseconds for a few nanoseconds                   any thread
+//!   storage.rs       a thread's values of thread::Local                   the thread itself
+//!   scope_data.rs    threads whose end somebody waits for                 any thread
 //!   offload.rs       OS threads for calls that cannot but block           any thread
 //!   futex.rs         how an OS thread sleeps on its wake-up word          that OS thread
 //!   span.rs          a tracing span for each thread, if asked for         the owning worker
 //! ```
 
+pub(crate) mod cancelled;
 mod coarse_clock;
 pub(crate) mod counters;
+pub(crate) mod current;
 pub(crate) mod deadline;
 mod futex;
 pub(crate) mod inspection;
@@ -29,9 +35,11 @@ pub(crate) mod mailbox;
 pub(crate) mod offload;
 pub(crate) mod reason;
 mod roster;
+pub(crate) mod scope_data;
 pub(crate) mod shared;
 #[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
 pub(crate) mod span;
+pub(crate) mod storage;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod wait;

@@ -8,25 +8,24 @@ mod local;
 mod packet;
 mod scope;
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::runtime::current::with_current_task;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 
 pub use crate::diagnosis::{Call, Snapshot, State, Wait};
+pub use crate::runtime::cancelled::Cancelled;
 pub use builder::Builder;
 pub use group::{first, join_all};
 pub use join_handle::JoinHandle;
 pub use local::Local;
-pub(crate) use local::{Storage, drop_locals};
 pub(crate) use packet::{OsPacket, Packet, TakeResult};
-pub(crate) use scope::ScopeData;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 #[doc(no_inline)]
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, panicking};
@@ -143,37 +142,6 @@ where
     wait::shield(f)
 }
 
-/// What [`JoinHandle::join`] gives as the error (in its `Box<dyn Any>`) for a thread that was cancelled.
-///
-/// ```
-/// use sward::thread::{self, Cancelled};
-/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
-/// unsafe {
-///     sward::run(|| {
-///         let thread = thread::spawn(|| thread::park());
-///         thread.cancel();
-///         assert!(thread.join().unwrap_err().is::<Cancelled>());
-///     })
-/// }
-/// .unwrap();
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cancelled;
-
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        wait::end_of_unwinding();
-    }
-}
-
-impl fmt::Display for Cancelled {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the thread was cancelled")
-    }
-}
-
-impl std::error::Error for Cancelled {}
-
 /// A handle to a thread: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(Arc<Task>);
@@ -222,31 +190,3 @@ impl fmt::Debug for Thread {
 /// Identifies a thread, green or not, for the life of the process: [`std::thread::ThreadId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId(NonZeroU64);
-
-thread_local! {
-    /// The identity of an OS thread that uses this library.
-    static HERE: OnceCell<Arc<Task>> = const { OnceCell::new() };
-}
-
-/// Lends the calling thread's task, green or not.
-#[track_caller]
-pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
-    if let Some((_, task)) = Worker::current() {
-        // SAFETY: the worker keeps a reference while the task runs, and this one is not dropped.
-        let task = std::mem::ManuallyDrop::new(unsafe { Arc::from_raw(task) });
-        return action(&task);
-    }
-    let here = HERE.try_with(|here| {
-        Arc::clone(
-            here.get_or_init(|| Task::os(std::thread::current().name().map(Into::into), Location::caller())),
-        )
-    });
-    // The OS thread is ending and its locals are gone: an identity for this one call.
-    action(&here.unwrap_or_else(|_| Task::os(None, Location::caller())))
-}
-
-/// Gives the calling OS thread the identity that its spawner has made for it.
-fn set_current_task(task: Arc<Task>) {
-    let set = HERE.with(|here| here.set(task));
-    debug_assert!(set.is_ok(), "an OS thread that we start has no identity yet");
-}

@@ -1,5 +1,27 @@
 //! As much of a runtime as waiting needs. Each green thread has a worker of its own, whose only work is to read its mail.
 
+pub(crate) mod current {
+    use std::sync::Arc;
+
+    use super::task::Task;
+    use crate::thread::Kind;
+
+    shuttle::thread_local! {
+        static CURRENT: std::cell::RefCell<Option<Arc<Task>>> = std::cell::RefCell::new(None);
+    }
+
+    pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
+        // The model's main thread has no task yet.
+        let task = CURRENT
+            .with(|current| current.borrow_mut().get_or_insert_with(|| Arc::new(Task::new(Kind::Os))).clone());
+        action(&task)
+    }
+
+    pub(crate) fn set_current_task(task: Arc<Task>) {
+        CURRENT.with(|current| *current.borrow_mut() = Some(task));
+    }
+}
+
 pub(crate) mod reason {
     use std::panic::Location;
 
@@ -118,7 +140,7 @@ pub(crate) mod worker {
 pub(crate) mod wait {
     use std::time::{Duration, Instant};
 
-    use crate::thread::with_current_task;
+    use super::current::with_current_task;
 
     pub(crate) fn is_green() -> bool {
         with_current_task(|task| task.is_green())

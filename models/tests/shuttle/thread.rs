@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::runtime::current::set_current_task;
 use crate::runtime::task::Task;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Green,
     Os,
-}
-
-shuttle::thread_local! {
-    static CURRENT: std::cell::RefCell<Option<Arc<Task>>> = std::cell::RefCell::new(None);
-}
-
-pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
-    // The model's main thread has no task yet.
-    let task = CURRENT
-        .with(|current| current.borrow_mut().get_or_insert_with(|| Arc::new(Task::new(Kind::Os))).clone());
-    action(&task)
 }
 
 pub(crate) struct Thread {
@@ -30,7 +20,7 @@ pub(crate) fn spawn(kind: Kind, body: impl FnOnce() + Send + 'static) -> Thread 
     let task = Arc::new(Task::new(kind));
     let own = Arc::clone(&task);
     let handle = shuttle::thread::spawn(move || {
-        CURRENT.with(|current| *current.borrow_mut() = Some(own));
+        set_current_task(own);
         body();
     });
     Thread { task, handle }

@@ -21,11 +21,11 @@ use super::{
     TrySelectError,
 };
 use crate::primitive::{AtomicUsize, Ordering};
+use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{What, because};
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::sync::wait_list::Key;
-use crate::thread;
 
 /// Of one sleep of one select: which operation it was claimed for.
 pub(super) struct Ticket {
@@ -41,7 +41,7 @@ const CLOSED: usize = usize::MAX - 1;
 impl Ticket {
     /// Of the calling thread.
     fn new(state: usize) -> Ticket {
-        Ticket { state: AtomicUsize::new(state), _thread: thread::with_current_task(Arc::clone) }
+        Ticket { state: AtomicUsize::new(state), _thread: with_current_task(Arc::clone) }
     }
 
     fn is_open(&self) -> bool {

@@ -42,9 +42,9 @@ use sward_coroutine::{
     Coroutine, OverflowReport, OverflowWatch, Stack, StackPool, Suspender, watch_overflow,
 };
 
+use crate::runtime::current::with_current_task;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::worker::Worker;
-use crate::thread::with_current_task;
 
 /// What a panic carries.
 pub(super) type Payload = Box<dyn Any + Send>;

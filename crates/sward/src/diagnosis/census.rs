@@ -13,6 +13,7 @@ use std::time::Duration;
 use sward_engine::Request;
 
 use super::runtimes;
+use crate::runtime::current::with_current_task;
 use crate::runtime::inspection::{Doing, Look, Started};
 use crate::runtime::mailbox::{Message, Progress};
 use crate::runtime::offload::offload;
@@ -21,7 +22,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
-use crate::thread::{self, Thread};
+use crate::thread::Thread;
 
 /// How many threads a worker looks at between turns. Their stacks take some 10 µs each, so others wait a millisecond.
 const SLICE: usize = 100;
@@ -199,7 +200,7 @@ pub(crate) fn all_threads() -> Vec<Snapshot> {
         return look();
     }
     let mut snapshots = offload(look);
-    thread::with_current_task(|here| {
+    with_current_task(|here| {
         for snapshot in snapshots.iter_mut().filter(|snapshot| Arc::ptr_eq(snapshot.thread.task(), here)) {
             // It waited for this very list.
             snapshot.state = State::Running;

@@ -8,8 +8,8 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::runtime::current::with_current_task;
 use crate::runtime::task::Task;
-use crate::thread;
 
 static RECORDING: AtomicBool = AtomicBool::new(cfg!(debug_assertions));
 
@@ -70,7 +70,7 @@ pub(super) fn of(address: usize) -> Vec<Hold> {
 
 #[cold]
 fn record(address: usize, at: &'static Location<'static>, before: impl FnOnce(&mut Vec<Hold>)) {
-    let holder = thread::with_current_task(Arc::clone);
+    let holder = with_current_task(Arc::clone);
     let mut shard = shard(address);
     let holds = shard.get_or_insert_default().entry(address).or_default();
     // Left over from a lock that was freed while a guard of it had been forgotten.
@@ -80,7 +80,7 @@ fn record(address: usize, at: &'static Location<'static>, before: impl FnOnce(&m
 
 #[cold]
 fn forget(address: usize) {
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         let mut shard = shard(address);
         let Some(holds) = shard.as_mut() else { return };
         let Some(list) = holds.get_mut(&address) else { return };

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::census::Wait;
 use super::holds;
+use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{Reason, What};
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
-use crate::{thread, time};
+use crate::time;
 
 /// What is waited for now, by a number that no other wait has had.
 static WAITS: Mutex<BTreeMap<u64, Outside>> = Mutex::new(BTreeMap::new());
@@ -54,7 +55,7 @@ fn enter_os_thread(reason: &Reason<'_>) -> Option<Entered> {
         return None;
     }
     let stamp = NEXT.fetch_add(1, Ordering::Relaxed);
-    let task = thread::with_current_task(Arc::clone);
+    let task = with_current_task(Arc::clone);
     let wait = Wait::new(&reason.what, reason.at);
     waits().insert(stamp, Outside { task, wait, stamp, begin: Instant::now() });
     Some(Entered(stamp))

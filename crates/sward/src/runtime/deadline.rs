@@ -9,11 +9,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
+use super::cancelled::Cancelled;
+use super::current::with_current_task;
 use super::task::Local;
 use super::timers::Timer;
 use super::wait;
 use super::worker::Worker;
-use crate::thread;
 
 /// A deadline that a thread is under. Lies in the frame of [`timeout`]; `Local::deadline` leads to the innermost.
 pub(crate) struct Deadline {
@@ -80,7 +81,7 @@ where
     F: FnOnce() -> T,
 {
     let Some(at) = Instant::now().checked_add(duration) else { return Ok(f()) };
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         // SAFETY: it is the calling thread's own task, here and below.
         let local = unsafe { task.local() };
         let deadline = Deadline { at, outer: local.deadline.get(), expired: Cell::new(false) };
@@ -147,12 +148,12 @@ pub(super) fn look_at_clock(local: &Local) {
 
 /// Whether `payload` is one with which this library unwinds a thread, and not a panic.
 pub(crate) fn is_interruption(payload: &(dyn std::any::Any + Send)) -> bool {
-    payload.is::<thread::Cancelled>() || payload.is::<Expired>()
+    payload.is::<Cancelled>() || payload.is::<Expired>()
 }
 
 /// How long is left of the nearest deadline that the calling thread is under; `None`: it is under none.
 pub fn remaining() -> Option<Duration> {
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
         nearest(unsafe { task.local() }, None).map(|at| at.saturating_duration_since(Instant::now()))
     })

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::current::with_current_task;
 use super::reason::{What, because};
 use super::task::Task;
 use super::wait;
-use crate::thread;
 
 /// How many OS threads there are at most. As many as tokio starts and more than gevent does: they mostly wait.
 const THREADS: usize = 512;
@@ -66,7 +66,7 @@ where
     let done = Arc::new(Done {
         result: Mutex::new(None),
         ready: AtomicBool::new(false),
-        caller: thread::with_current_task(Arc::clone),
+        caller: with_current_task(Arc::clone),
     });
     let theirs = Arc::clone(&done);
     let job = Box::new(move || {

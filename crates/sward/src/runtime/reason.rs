@@ -8,10 +8,10 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
 
+use super::scope_data::ScopeData;
 use super::task::Task;
 use super::worker::Worker;
 use crate::diagnosis::outside;
-use crate::thread::ScopeData;
 
 /// What a thread waits for, and where in the user's code.
 pub(crate) struct Reason<'a> {

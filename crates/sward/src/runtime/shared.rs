@@ -9,9 +9,9 @@ use sward_engine::{EngineKind, Waker};
 
 use super::counters::Counters;
 use super::mailbox::{Mailbox, Message};
+use super::scope_data::ScopeData;
 use super::task::Task;
 use crate::diagnosis::{self, StackUse};
-use crate::thread::ScopeData;
 
 /// One runtime. Every green thread holds a reference.
 pub(crate) struct Shared {

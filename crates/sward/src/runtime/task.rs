@@ -25,6 +25,7 @@ use super::mailbox::Message;
 use super::reason::Reason;
 use super::shared::Shared;
 use super::span::{self, ThreadSpans};
+use super::storage::Storage;
 pub(crate) use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
@@ -62,7 +63,7 @@ pub(crate) struct Local {
     /// While above 0, a cancel is not delivered.
     pub(crate) shields: Cell<u32>,
     /// The values of `thread::Local`.
-    pub(crate) storage: UnsafeCell<crate::thread::Storage>,
+    pub(crate) storage: UnsafeCell<Storage>,
     /// The innermost deadline that it is under, or null.
     pub(crate) deadline: Cell<*const super::deadline::Deadline>,
     /// A deadline of the chain has passed.

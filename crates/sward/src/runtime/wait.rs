@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 
 use sward_engine::{Operation, Request, Submitted, perform_blocking};
 
+use super::cancelled::Cancelled;
+use super::current::with_current_task;
 use super::deadline;
 use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
 use super::worker::Worker;
 use crate::diagnosis;
-use crate::thread::{self, Cancelled};
 
 /// The worker and task to suspend on, or `None` where blocking has to hold up the OS thread.
 #[inline]
@@ -69,7 +70,7 @@ fn unwind(task: &Task, local: &Local) -> ! {
 /// does not poison them.
 pub(crate) fn is_cancelling() -> bool {
     std::thread::panicking()
-        && thread::with_current_task(|task| {
+        && with_current_task(|task| {
             // SAFETY: it is the calling thread's own task.
             unsafe { task.local() }.cancelling.get()
         })
@@ -174,7 +175,7 @@ fn give_way(worker: &Worker, task: &Task) {
 /// that, and what unwinds it from now on is a panic.
 pub(crate) fn end_of_unwinding() {
     if !std::thread::panicking() {
-        thread::with_current_task(|task| {
+        with_current_task(|task| {
             // SAFETY: it is the calling thread's own task.
             unsafe { task.local() }.cancelling.set(false);
         });
@@ -239,7 +240,7 @@ pub(crate) fn park_in_list(deadline: Option<Instant>) {
 
 #[cold]
 fn block_quietly(deadline: Option<Instant>) {
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
         let local = unsafe { task.local() };
         task.block(false, deadline::nearest(local, deadline));
@@ -250,7 +251,7 @@ fn block_quietly(deadline: Option<Instant>) {
 /// Whether a cancellation point would unwind the calling thread here.
 #[inline]
 pub(crate) fn is_cancel_due() -> bool {
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
         let local = unsafe { task.local() };
         (task.is_cancelled() || local.expired.get()) && local.shields.get() == 0
@@ -259,7 +260,7 @@ pub(crate) fn is_cancel_due() -> bool {
 
 /// Parks one that holds up its OS thread.
 fn block(user: bool, deadline: Option<Instant>) {
-    thread::with_current_task(|task| {
+    with_current_task(|task| {
         if std::thread::panicking() {
             return task.block(user, deadline);
         }
@@ -275,7 +276,7 @@ fn block(user: bool, deadline: Option<Instant>) {
 
 /// Unwinds if the calling thread has been cancelled: for those who have shielded a wait that the cancel was for.
 pub(crate) fn cancel_again() {
-    thread::with_current_task(|task| deliver_cancel(task));
+    with_current_task(|task| deliver_cancel(task));
 }
 
 /// Runs `action` without delivering a cancel inside it.
@@ -288,7 +289,7 @@ pub(crate) fn shield<T>(action: impl FnOnce() -> T) -> T {
             shields.set(shields.get() - 1);
         }
     }
-    let task = thread::with_current_task(Arc::clone);
+    let task = with_current_task(Arc::clone);
     // SAFETY: as above.
     let shields = &unsafe { task.local() }.shields;
     shields.set(shields.get() + 1);

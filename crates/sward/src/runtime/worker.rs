@@ -27,11 +27,13 @@ use std::time::{Duration, Instant};
 use sward_coroutine::{Coroutine, OverflowReport, StackPool, Suspender, prefetch, watch_overflow};
 use sward_engine::{Completed, Engine, Feed, LentBuffer, Operation, Source, Submitted};
 
+use super::cancelled::Cancelled;
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
 use super::mailbox::{Errand, Message, Progress};
 use super::roster::Roster;
 use super::shared::Shared;
+use super::storage::drop_locals;
 use super::task::{Local, Task, Waiting};
 use super::timers::{Timer, Timers};
 
@@ -262,7 +264,7 @@ impl Worker {
         // SAFETY: an unstarted task is touched by the one who has taken it from its queue, and that is us.
         let (start, stack_bytes) = unsafe { task.take_start() };
         if self.stopping.get() || task.is_cancelled() {
-            start.abandon(Box::new(crate::thread::Cancelled));
+            start.abandon(Box::new(Cancelled));
             task.complete();
             return;
         }
@@ -285,7 +287,7 @@ impl Worker {
             Coroutine::new(stack, move |suspender| {
                 local.suspender.set(suspender);
                 start.run();
-                crate::thread::drop_locals(&*task);
+                drop_locals(&*task);
             })
         };
         // SAFETY: nobody borrows it, and it is `None`; we are the owner, and the task does not run yet.
@@ -665,7 +667,7 @@ impl Worker {
 pub(crate) fn abandon(task: Arc<Task>) {
     // SAFETY: an unstarted task is touched by the one who has taken it from its queue.
     let (start, _) = unsafe { task.take_start() };
-    start.abandon(Box::new(crate::thread::Cancelled));
+    start.abandon(Box::new(Cancelled));
     task.complete();
 }
 

@@ -8,7 +8,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::raw_mutex::RawMutex;
 use crate::primitive::{AtomicU64, Ordering};
-use crate::thread;
+use crate::runtime::current::with_current_task;
 
 /// A mutex that the thread which holds it may lock any number of times more. The holder is a thread in the
 /// sense of [`sward::thread`](crate::thread): a green one, where it is green, and not the OS thread that it
@@ -42,7 +42,7 @@ impl<T: ?Sized + UnwindSafe> UnwindSafe for ReentrantMutex<T> {}
 impl<T: ?Sized + RefUnwindSafe> RefUnwindSafe for ReentrantMutex<T> {}
 
 fn this_thread() -> u64 {
-    thread::with_current_task(|task| task.id().get())
+    with_current_task(|task| task.id().get())
 }
 
 impl<T> ReentrantMutex<T> {

@@ -24,10 +24,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::short_lock::{ShortGuard, ShortLock};
+use crate::runtime::current::with_current_task;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
-use crate::thread;
 
 /// Waiters in order of arrival, each with its wish `I`. A doubly linked list inside a vector.
 pub(crate) struct WaitList<I> {
@@ -222,7 +222,7 @@ impl<I> WaitList<I> {
         let key = self.free;
         let slot = self.slot_mut(key);
         // Part by part: a whole slot written at once would be read in other parts right after, which stalls.
-        slot.task = Waiter { task: thread::with_current_task(Arc::as_ptr), is_green: wait::is_green() };
+        slot.task = Waiter { task: with_current_task(Arc::as_ptr), is_green: wait::is_green() };
         slot.wish = Some(wish);
         slot.waiting = waiting;
         self.free = self.slot(key).next;

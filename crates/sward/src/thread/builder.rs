@@ -5,9 +5,12 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::join_handle::Joiner;
-use super::scope::{Scope, ScopeData, ScopedJoinHandle};
-use super::{JoinHandle, OsPacket, Packet, Thread, packet, set_current_task};
+use super::scope::{Scope, ScopedJoinHandle};
+use super::{JoinHandle, OsPacket, Packet, Thread, packet};
+use crate::runtime::current::set_current_task;
+use crate::runtime::scope_data::ScopeData;
 use crate::runtime::shared::Shared;
+use crate::runtime::storage::drop_locals;
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
 
@@ -253,7 +256,7 @@ impl Builder {
         let native = thread.spawn(move || {
             set_current_task(Arc::clone(&theirs));
             start.run();
-            super::drop_locals(&theirs);
+            drop_locals(&theirs);
             theirs.complete();
         })?;
         Ok(Joiner { thread: Thread::new(task), packet: Arc::new(OsPacket::new(packet, native)) })

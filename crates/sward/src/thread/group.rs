@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::{JoinHandle, Result};
+use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 
@@ -63,7 +64,7 @@ pub fn first<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Res
     let mut waiting = Registered(handles.into_iter().collect());
     assert!(!waiting.0.is_empty(), "there is no thread to wait for");
     for handle in &waiting.0 {
-        super::with_current_task(|here| handle.0.task().set_joiner(here));
+        with_current_task(|here| handle.0.task().set_joiner(here));
     }
     let at = Location::caller();
     let place = loop {

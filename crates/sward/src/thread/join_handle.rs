@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::packet::TakeResult;
 use super::{Result, Thread};
+use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{What, because};
 use crate::runtime::task::Task;
 use crate::runtime::wait;
@@ -39,7 +40,7 @@ fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
             self.0.clear_joiner();
         }
     }
-    if task.is_complete() || !super::with_current_task(|here| task.set_joiner(here)) {
+    if task.is_complete() || !with_current_task(|here| task.set_joiner(here)) {
         return true;
     }
     let _registered = Registered(task);

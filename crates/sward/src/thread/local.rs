@@ -3,17 +3,8 @@
 //! `thread_local!` is per OS thread: all green threads of a worker share it. A [`Local`] is per green thread.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::with_current_task;
-use crate::runtime::task::Task;
-use crate::runtime::wait;
-
-/// The values of one thread, by the address of their `Local`.
-///
-/// Boxed, since most threads have none.
-pub(crate) type Storage = Option<Box<HashMap<usize, Box<dyn Any>>>>;
+use crate::runtime::current::with_current_task;
 
 /// A value of which each thread has its own, made when the thread first asks for it and dropped at the thread's end.
 ///
@@ -60,16 +51,5 @@ impl<T: 'static> Local<T> {
             // SAFETY: as above.
             f(unsafe { &*value }.downcast_ref().expect("a key is one static's, so its type is that static's"))
         })
-    }
-}
-
-/// Drops the values of the calling thread, whose task is `task`, when its closure has returned. Each may make new ones.
-pub(crate) fn drop_locals(task: &Task) {
-    // SAFETY: it is the calling thread's own task, and nothing of its storage is borrowed any more.
-    while let Some(values) = unsafe { (*task.local().storage.get()).take() } {
-        if catch_unwind(AssertUnwindSafe(|| wait::shield(|| drop(values)))).is_err() {
-            eprintln!("fatal runtime error: a thread-local value panicked when it was dropped");
-            std::process::abort();
-        }
     }
 }

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::scope::ScopeData;
 use crate::runtime::deadline::is_interruption;
+use crate::runtime::scope_data::ScopeData;
 use crate::runtime::task::Start;
 use crate::thread::Result;
 

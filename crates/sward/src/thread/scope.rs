@@ -6,15 +6,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
 use super::join_handle::Joiner;
 use super::{Builder, Result, Thread};
+use crate::runtime::current::with_current_task;
 use crate::runtime::deadline::is_interruption;
-use crate::runtime::reason::{What, because};
-use crate::runtime::task::Task;
+use crate::runtime::scope_data::ScopeData;
 use crate::runtime::wait;
 
 /// A place to spawn threads that borrow: [`std::thread::Scope`]. Made by [`scope`].
@@ -23,84 +22,6 @@ pub struct Scope<'scope, 'env: 'scope> {
     /// Invariant in both, as std's: a shorter scope must not pass for a longer one.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-}
-
-/// The count of a scope's threads, and who waits for it.
-pub(crate) struct ScopeData {
-    running: AtomicUsize,
-    panicked: AtomicBool,
-    /// A panic of one thread cancels the others.
-    cancel_on_panic: AtomicBool,
-    owner: Arc<Task>,
-    children: Mutex<Vec<Weak<Task>>>,
-}
-
-impl ScopeData {
-    pub(crate) fn new(owner: Arc<Task>) -> ScopeData {
-        ScopeData {
-            running: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            cancel_on_panic: AtomicBool::new(false),
-            owner,
-            children: Mutex::new(Vec::new()),
-        }
-    }
-
-    /// A thread of the scope has been made; it will call [`ScopeData::leave`].
-    pub(crate) fn enter(&self) {
-        self.running.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A thread of the scope does not touch what it borrowed any more.
-    pub(crate) fn leave(&self) {
-        if self.running.fetch_sub(1, Ordering::Release) == 1 {
-            self.owner.unpark();
-        }
-    }
-
-    /// A thread of the scope has panicked.
-    pub(crate) fn child_panicked(&self) {
-        if self.cancel_on_panic.load(Ordering::Relaxed) {
-            self.cancel_children();
-        }
-    }
-
-    /// A thread's panic has not been looked at by anyone.
-    pub(crate) fn set_panicked(&self) {
-        self.panicked.store(true, Ordering::Relaxed);
-    }
-
-    /// Remembers a thread, to be cancelled with the scope.
-    pub(crate) fn add(&self, task: &Arc<Task>) {
-        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        if children.len() == children.capacity() {
-            children.retain(|child| child.upgrade().is_some_and(|task| !task.is_complete()));
-        }
-        children.push(Arc::downgrade(task));
-    }
-
-    fn cancel_children(&self) {
-        let children = std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in children.iter().filter_map(Weak::upgrade) {
-            task.cancel();
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn await_children(&self) {
-        let at = Location::caller();
-        because(What::Scope(self), at, || {
-            while self.running.load(Ordering::Acquire) != 0 {
-                wait::park(None);
-            }
-        });
-    }
-
-    /// Those that [`ScopeData::add`] has been told of and that are not over.
-    pub(crate) fn unfinished(&self) -> Vec<Arc<Task>> {
-        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children.iter().filter_map(Weak::upgrade).filter(|task| !task.is_complete()).collect()
-    }
 }
 
 /// Runs `f`, which may spawn threads that borrow from the caller's frame, and returns when all of them have ended:
@@ -124,7 +45,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        data: Arc::new(ScopeData::new(super::with_current_task(Arc::clone))),
+        data: Arc::new(ScopeData::new(with_current_task(Arc::clone))),
         scope: PhantomData,
         env: PhantomData,
     };
@@ -141,7 +62,7 @@ where
     }
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(_) if scope.data.panicked.load(Ordering::Relaxed) => panic!("a scoped thread panicked"),
+        Ok(_) if scope.data.has_panicked() => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
 }
@@ -172,7 +93,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// });
     /// ```
     pub fn cancel_on_panic(&self) {
-        self.data.cancel_on_panic.store(true, Ordering::Relaxed);
+        self.data.cancel_on_panic();
     }
 
     pub(super) fn data(&self) -> &Arc<ScopeData> {
@@ -182,7 +103,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Scope").field("running", &self.data.running).finish_non_exhaustive()
+        formatter.debug_struct("Scope").field("running", &self.data.running()).finish_non_exhaustive()
     }
 }
 
