@@ -108,7 +108,11 @@ impl Bench {
         self.show(&format!("round {round} of {}  {}  {subject}  {x}", self.plan.rounds, experiment.name()));
         let mut finding = self.find(&mut measure)?;
         for _ in 1..ATTEMPTS {
-            if finding.failure.is_some() && finding.is_noisy() {
+            if let Some(failure) = finding.failure.as_ref().filter(|_| finding.is_noisy()) {
+                let name = experiment.name();
+                self.note(format!(
+                    "{name}, {subject} at {x}: {failure}, while other programs had the machine; measured again."
+                ));
                 finding = self.find(&mut measure)?;
             }
         }

@@ -19,7 +19,7 @@ const OWN_BYTES: usize = 16 * 1024;
 /// lent all) the reader makes a buffer of its own.
 ///
 /// On io_uring the kernel itself picks the buffer, and goes on receiving by itself from one call to the next: a message costs no
-/// request, and 10 % less CPU than with a buffer of one's own. So, like any buffered reader, it may have taken more than has been read
+/// request. So, like any buffered reader, it may have taken more than has been read
 /// from it: as long as it lives, who reads the stream past it may find nothing, and what it still holds when it is dropped is lost. It
 /// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop.
 ///
