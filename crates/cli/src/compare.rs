@@ -52,7 +52,7 @@ use bench::Bench;
 use experiment::{Chapter, Outcome};
 use machine::Machine;
 use plan::Plan;
-use quantity::about;
+use quantity::{about, printable};
 use server::{Pinning, Server};
 
 pub(crate) use options::Compare;
@@ -89,7 +89,7 @@ impl Compare {
         }
         let notes = notes(&plan, &machine, pinning);
         for note in &notes {
-            eprintln!("note: {note}");
+            eprintln!("note: {}", printable(note));
         }
         let jobs = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) as u32;
         eprintln!("this takes about {}; Ctrl-C ends it", about(plan.estimate(jobs)));
@@ -99,7 +99,7 @@ impl Compare {
         let chapters = experiment::chapters(&outcome);
         // A full disk must not cost what has been measured: the tables are printed all the same.
         let written = self.write(&outcome, &chapters);
-        output::print(&self.text(&outcome, &chapters, written.is_ok())?)?;
+        output::print(&printable(&self.text(&outcome, &chapters, written.is_ok())?))?;
         written
     }
 

@@ -34,8 +34,8 @@
 //! | field | meaning |
 //! |---|---|
 //! | `address`, `connections`, `idle`, `size`, `pipeline`, `rate`, `verify`, `workers`, `engine` | what ran; `size` in bytes; `rate` in messages a second asked for, null in closed loop |
-//! | `interrupted` | Ctrl-C ended it early |
-//! | `seconds` | length of the measured window, after ramp and warm-up |
+//! | `interrupted` | Ctrl-C ended it early, in the measured window; before that there is no report, but an error |
+//! | `seconds` | length of the measured window, after ramp and warm-up; 0, and no figures, if every connection ended before it |
 //! | `messages`, `messages_per_second`, `bytes_per_second` | whole replies that came in the window; bytes of one direction |
 //! | `latency_us` | object: `p50`, `p90`, `p99`, `p999`, `max`, `mean`; null if nothing came back |
 //! | `sent_late_us` | the same for how late messages were sent, open loop only |
@@ -45,7 +45,7 @@
 //! | `connection_messages` | object: `min`, `median`, `max` messages answered to a connection, over all phases: how even the service was |
 //! | `unanswered`, `unanswered_oldest_us` | messages sent and never answered (the server had 2 s after the window), and how long the oldest had waited |
 //! | `idle_closed` | silent connections that the server had closed by the end |
-//! | `errors` | array of `{kind, count, first}`; `kind` is one of `refused`, `reset`, `closed`, `timed_out`, `wrong_bytes`, `descriptor_limit`, `no_local_port`, `no_reply`, `other`; `first` is the first one in words |
+//! | `errors` | array of `{kind, count, first}`; `kind` is one of `refused`, `reset`, `closed`, `timed_out`, `wrong_bytes`, `surplus_bytes`, `descriptor_limit`, `no_local_port`, `no_reply`, `other`; `first` is the first one in words |
 
 mod conversation;
 mod descriptors;

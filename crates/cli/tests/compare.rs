@@ -199,6 +199,60 @@ fn what_cannot_be_written_costs_nothing_else() {
     assert!(family.folder.join("full").is_symlink() && !std::fs::metadata("/dev/full").unwrap().is_file());
 }
 
+/// Whoever may write to the folder, too, can plant a link under a name that it can guess.
+#[test]
+fn a_planted_link_is_not_written_through() {
+    let family = Family::new();
+    std::fs::write(family.folder.join("victim"), "precious").unwrap();
+    let mut command = family.command("sh");
+    let plant =
+        "for name in sward-compare.html c.csv; do ln -s victim .$name.$$.part; done; exec \"$0\" \"$@\"";
+    command.args(["-c", plant, SWARD, "compare"]).args(SMALL);
+    succeed({
+        command.args(["--wakeup", "--subjects", "epoll", "--csv", "c.csv"]);
+        command
+    });
+    assert_eq!(family.read("victim"), "precious");
+    assert!(family.read("c.csv").starts_with("experiment,"));
+    assert!(!family.folder.join("sward-compare.html").is_symlink());
+}
+
+#[test]
+fn measured_programs_inherit_no_settings() {
+    let family = Family::new();
+    let mine = format!("mine=env > variables; exec {SWARD} serve upper --addr 127.0.0.1:{{port}}");
+    let mut command =
+        family.compare(&[SMALL, &["--wakeup", "--subjects", "epoll", "--with", &mine]].concat());
+    command.env("SWARD_CONSOLE", "console").env("SWARD_STALL_MS", "1").env("RUST_MIN_STACK", "123456");
+    std::fs::create_dir(family.folder.join("console")).unwrap();
+    succeed(command);
+    let variables = family.read("variables");
+    assert!(variables.contains("PATH="), "{variables}");
+    assert!(!variables.contains("SWARD_") && !variables.contains("RUST_MIN_STACK"), "{variables}");
+}
+
+/// A server under comparison, its errors and the kernel choose these texts; a terminal or a browser must not obey them.
+#[test]
+fn control_characters_from_outside_become_visible() {
+    let family = Family::new();
+    let bell = "mine=: \u{1b}]0;pwned\u{7} \u{202e}; exec ";
+    let mine = format!("{bell}{SWARD} serve echo --addr 127.0.0.1:{{port}}");
+    let flags = ["--wakeup", "--subjects", "epoll", "--csv", "c.csv", "--svg", ".", "--with", &mine];
+    let output = succeed(family.compare(&[SMALL, &flags].concat()));
+    let outputs = [text(&output.stdout), text(&output.stderr)];
+    let files = ["sward-compare.html", "c.csv", "wakeup.svg"].map(|name| family.read(name));
+    for text in outputs.into_iter().chain(files) {
+        let raw = text.chars().find(|&each| (each.is_control() && each != '\n') || each == '\u{202e}');
+        assert_eq!(raw, None, "{text:?}");
+    }
+    assert!(family.read("sward-compare.html").contains("\\u{1b}]0;pwned\\u{7}"));
+
+    let broken = "broken=printf '\\033[2J' >&2; exit 3 # {port}";
+    let output = family.compare(&[SMALL, &["--with", broken]].concat()).output().unwrap();
+    let complaint = text(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("\\u{1b}[2J"), "{complaint:?}");
+}
+
 #[test]
 fn interrupted_it_leaves_no_file_and_no_process() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
@@ -283,6 +337,7 @@ fn wrong_flags_are_refused_before_anything_is_measured() {
         (&["--svg", "/proc"], "cannot be written"),
         (&["--with", "epoll=./server {port}"], "the name epoll is taken"),
         (&["--with", "mine= "], "there is no command; as in 'mine="),
+        (&["--window", "18446744073709551615s"], "at most 876000h"),
     ] {
         let mut command = family.compare(flags);
         let output = command.stdout(Stdio::null()).output().unwrap();

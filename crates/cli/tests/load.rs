@@ -177,6 +177,29 @@ fn doubled_and_missing_replies_are_found() {
     }
 }
 
+/// A server that says more than it was asked for is ahead of the next message, so it would look fast.
+#[test]
+fn bytes_that_were_not_asked_for_are_found_without_verifying() {
+    const ALL: usize = usize::MAX;
+    for flags in [
+        &["--connections", "2"][..],
+        &["--connections", "2", "--pipeline", "3"],
+        &["--connections", "2", "--pipeline", "2000"],
+        &["--connections", "2", "--rate", "500"],
+    ] {
+        let server = Server::start(Manner::Twice(ALL));
+        let (report, succeeded) = measure(&server, &[flags, &["--verify", "none"]].concat());
+        assert_eq!((only_error(&report).0, succeeded), ("surplus_bytes", false), "{flags:?}: {report}");
+    }
+    for verify in ["none", "upper"] {
+        let server = Server::start(Manner::Greet);
+        let (report, succeeded) =
+            measure(&server, &["--connections", "1", "--idle", "3", "--verify", verify]);
+        let kinds: Vec<_> = report["errors"].as_array().unwrap().iter().map(|error| &error["kind"]).collect();
+        assert!(kinds.contains(&&Value::from("surplus_bytes")) && !succeeded, "{verify}: {report}");
+    }
+}
+
 #[test]
 fn connections_that_the_server_ends() {
     for (manner, expected) in [(Manner::ResetAfter(640), "reset"), (Manner::CloseAfter(640), "closed")] {
@@ -273,13 +296,55 @@ fn an_interrupt_ends_it_with_what_there_is() {
 }
 
 #[test]
+fn interrupted_before_its_window_it_has_nothing_to_report() {
+    let server = Server::start(Manner::Upper);
+    for phase in ["--ramp", "--warmup"] {
+        let flags = [phase, "1h", "--duration", "1h", "--json", "--connections", "2"];
+        let mut child =
+            command(server.address, &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let said: Vec<_> = lines.map(Result::unwrap).collect();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "{phase}");
+        assert_eq!(output.status.code(), Some(1), "{phase}");
+        let last = said.last().unwrap();
+        assert!(last.contains("before the measured window began: there is nothing to report"), "{last}");
+    }
+    assert_eq!(server.resets(), 0, "the connections are ended properly");
+}
+
+/// What came before the window is no figure of the window.
+#[test]
+fn a_run_that_ends_before_its_window_has_errors_and_no_figures() {
+    let server = Server::start(Manner::CloseAfter(640));
+    let flags = ["--warmup", "1h", "--connections", "3", "--json", "--quiet"];
+    let output = command(server.address, &flags).output().unwrap();
+    let (report, succeeded) = (json(&output), output.status.success());
+    assert!(!succeeded && !report["errors"].as_array().unwrap().is_empty(), "{report}");
+    for field in ["seconds", "messages", "messages_per_second", "generator_cpu_percent"] {
+        assert_eq!(report[field].as_f64(), Some(0.0), "{field}: {report}");
+    }
+    assert!(report["latency_us"].is_null(), "{report}");
+}
+
+#[test]
 fn flags_that_make_no_sense() {
     for (flags, complaint) in [
         (&["--rate", "5", "--pipeline", "2"][..], "cannot be used with"),
-        (&["--rate=-1"], "messages a second"),
+        (&["--rate=-1"], "from 0.001 to 1000000000"),
+        (&["--rate", "0"], "from 0.001 to 1000000000"),
+        (&["--rate", "1e-300"], "from 0.001 to 1000000000"),
+        (&["--rate", "1e18"], "from 0.001 to 1000000000"),
+        (&["--rate", "inf"], "from 0.001 to 1000000000"),
+        (&["--rate", "nan"], "from 0.001 to 1000000000"),
+        (&["--warmup", "18446744073709551615s"], "at most 876000h"),
+        (&["--ramp", "18446744073709551615"], "at most 876000h"),
         (&["--engine", "kqueue"], "io_uring, epoll, poll, select, sigio, spin"),
         (&["--connections", "0"], "--connections"),
         (&["--duration", "0s"], "more than 0"),
+        (&["--duration", "18446744073709551615ms"], "at most 876000h"),
         (&["--size", "67108864", "--pipeline", "100"], "lower --pipeline or --size"),
     ] {
         let output = command("127.0.0.1:1", flags).output().unwrap();

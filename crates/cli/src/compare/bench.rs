@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use sward::time::{Duration, Instant};
 
 use super::plan::{Experiment, Plan};
+use super::quantity::printable;
 use super::server::{Finding, Pinning, Server};
 use super::study::{Sample, Study};
 use super::subject::Subject;
@@ -151,7 +152,7 @@ impl Bench {
             let text = if text.is_empty() {
                 String::new()
             } else {
-                format!("{:>4.0} s  {text}", self.started.elapsed().as_secs_f64())
+                format!("{:>4.0} s  {}", self.started.elapsed().as_secs_f64(), printable(text))
             };
             let length = text.chars().count();
             let _ = write!(terminal, "\r{text}{:1$}", "", self.shown.saturating_sub(length));

@@ -2,6 +2,8 @@
 //! kernel to kill it when we die, however we do, pins it to its core, and becomes it. When a [`Guarded`] is dropped, its
 //! whole process group is killed and reaped.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +18,16 @@ use sward::thread;
 use sward::time::{Duration, Instant};
 
 use super::Interrupted;
+use super::quantity::printable;
 
 /// This program.
 pub(super) const OURSELVES: &str = "/proc/self/exe";
 
 /// How often a wait looks at Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long complaints may take to come. A process that lives on, or its children, may keep the pipe open.
+const COMPLAINTS_WAIT: Duration = Duration::from_millis(200);
 
 /// How much is kept of what a child says on standard error, in bytes.
 const COMPLAINTS_MAX: usize = 4096;
@@ -32,6 +38,8 @@ pub(super) struct Guarded {
     /// Its standard output, line by line. The end of the channel is the end of the output.
     lines: Receiver<String>,
     complaints: Arc<Mutex<String>>,
+    /// Nothing comes, but the end of the channel is the end of the complaints.
+    complaints_end: Receiver<()>,
     interrupt: Arc<AtomicBool>,
 }
 
@@ -47,7 +55,10 @@ impl Guarded {
         if let Some(core) = core {
             guard.args(["--core", &core.to_string()]);
         }
-        guard.arg("--").args(command).env_remove("SWARD_ENGINE");
+        guard.arg("--").args(command);
+        for (name, _) in env::vars_os().filter(|(name, _)| is_setting(name)) {
+            guard.env_remove(name);
+        }
         guard.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = guard.spawn().with_context(|| format!("starting {}", command.join(" ")))?;
         let (sender, lines) = channel();
@@ -60,20 +71,25 @@ impl Guarded {
         });
         let complaints = Arc::default();
         let errors = child.stderr.take().expect("it is piped");
+        let (end, complaints_end) = channel();
         thread::spawn({
             let complaints = Arc::clone(&complaints);
-            move || keep_beginning(errors, &complaints)
+            move || {
+                keep_beginning(errors, &complaints);
+                drop(end);
+            }
         });
-        Ok(Guarded { child, lines, complaints, interrupt: Arc::clone(interrupt) })
+        Ok(Guarded { child, lines, complaints, complaints_end, interrupt: Arc::clone(interrupt) })
     }
 
     pub(super) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has said on standard error.
+    /// What it has said on standard error. That may still be on its way when it has just ended.
     pub(super) fn complaints(&self) -> String {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned()
+        let _ = self.complaints_end.recv_timeout(COMPLAINTS_WAIT);
+        printable(self.complaints.lock().unwrap_or_else(PoisonError::into_inner).trim()).into_owned()
     }
 
     /// Whether it has ended.
@@ -99,18 +115,18 @@ impl Guarded {
         }
     }
 
-    /// All that it still prints, and how it ended.
+    /// All that it still prints, how it ended, and its complaints.
     ///
     /// # Errors
     /// Ctrl-C, or it took longer than `patience`.
-    pub(super) fn finish(mut self, patience: Duration) -> anyhow::Result<(String, ExitStatus)> {
+    pub(super) fn finish(mut self, patience: Duration) -> anyhow::Result<(String, ExitStatus, String)> {
         let (deadline, mut output) = (Instant::now() + patience, String::new());
         while let Some(line) = self.line(deadline)? {
             output.push_str(&line);
             output.push('\n');
         }
         let status = self.child.wait().context("waiting for a child process")?;
-        Ok((output, status))
+        Ok((output, status, self.complaints()))
     }
 }
 
@@ -133,12 +149,10 @@ pub(super) fn output(
     patience: Duration,
 ) -> anyhow::Result<String> {
     let child = Guarded::start(core, command, interrupt)?;
-    let complaints = Arc::clone(&child.complaints);
-    let (output, status) = child.finish(patience)?;
+    let (output, status, complaints) = child.finish(patience)?;
     if !status.success() && output.is_empty() {
-        let complaints = complaints.lock().unwrap_or_else(PoisonError::into_inner);
         // A program that fails for one reason a thousand times says so a thousand times. A panic takes two lines.
-        let said: Vec<_> = complaints.trim().lines().take(2).collect();
+        let said: Vec<_> = complaints.lines().take(2).collect();
         bail!("{}", if said.is_empty() { status.to_string() } else { said.join(" ") });
     }
     Ok(output)
@@ -150,6 +164,12 @@ pub(super) fn output(
 /// Ctrl-C.
 pub(super) fn check(interrupt: &AtomicBool) -> anyhow::Result<()> {
     if interrupt.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// Whether a variable changes how a measured program runs. The experiments' flags say what they mean; a user's server has its settings in
+/// its command.
+fn is_setting(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"SWARD_") || name == "RUST_MIN_STACK"
 }
 
 /// Reads to the end and keeps what comes first.

@@ -1,14 +1,19 @@
-//! What a run leaves behind. Files are written under another name and renamed when they are whole: whoever finds one can read it.
+//! The files of a run. A file is written under another name and renamed when it is whole, so every file that is found can be read.
 //! A device or a pipe, such as `/dev/stdout`, is written to as it is: a file in its place is not what was asked for.
+//!
+//! A folder may be open to others, as `/tmp` is. So the other name cannot be guessed, and is made anew (`O_EXCL`), which follows no
+//! link; and a link under the final name is followed only if the kernel does (`fs.protected_symlinks`).
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 
 use super::experiment::{Chapter, Outcome};
+use super::quantity::printable;
 use super::study::Metric;
 
 /// Makes sure that a file can be written there, long before it is.
@@ -16,12 +21,16 @@ use super::study::Metric;
 /// # Errors
 /// It cannot.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
-    ensure!(!path.is_dir(), "{}: that is a directory; name a file in it", path.display());
-    if is_special(path) {
-        return Ok(());
+    let denied = |error: &io::Error| cannot(path, "this file cannot be written", error);
+    match present(path).map_err(|error| denied(&error))? {
+        Some(found) if found.is_dir() => {
+            bail!("{}: that is a directory; name a file in it", path.display())
+        }
+        Some(found) if !found.is_file() => return Ok(()),
+        Some(_) | None => {}
     }
     let part = part(path)?;
-    File::create(&part).map_err(|error| cannot(path, "this file cannot be written", &error))?;
+    File::create_new(&part).map_err(|error| denied(&error))?;
     fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
 }
 
@@ -40,14 +49,14 @@ pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
 /// It cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let failed = || format!("writing {}", path.display());
-    if is_special(path) {
+    if present(path).with_context(failed)?.is_some_and(|found| !found.is_file()) {
         let opened = File::options().write(true).open(path);
         return opened.and_then(|mut file| file.write_all(text.as_bytes())).with_context(failed);
     }
     // Where a link leads, or the link would be replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let part = part(&target)?;
-    let written = File::create(&part)
+    let written = File::create_new(&part)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
@@ -67,16 +76,23 @@ fn cannot(path: &Path, what: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("{}: {what}: {error}; {advice}", path.display())
 }
 
-/// Whether something is there that is no file.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+/// What is there, if anything is.
+///
+/// # Errors
+/// The kernel does not tell, as of a link that it does not follow.
+fn present(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
-/// The name under which a file is written until it is whole.
+/// The name under which a file is written until it is whole: another one each time.
 fn part(path: &Path) -> anyhow::Result<PathBuf> {
     let name = path.file_name();
     let name = name.with_context(|| format!("{}: that is no name of a file; name one", path.display()))?;
-    Ok(path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id())))
+    let random = RandomState::new().hash_one(std::process::id());
+    Ok(path.with_file_name(format!(".{}.{random:016x}.part", name.to_string_lossy())))
 }
 
 /// All that is known, as JSON.
@@ -104,7 +120,7 @@ pub(super) fn json(outcome: &Outcome, chapters: &[Chapter]) -> anyhow::Result<St
 
 /// All measurements, a line for each.
 pub(super) fn csv(outcome: &Outcome) -> String {
-    let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace(['\n', '\r'], " "));
+    let quote = |text: &str| format!("\"{}\"", printable(text).replace('"', "\"\"").replace('\n', " "));
     let mut text = "experiment,subject,x,round,noisy,others_cpu_percent".to_owned();
     for metric in Metric::ALL {
         text.push_str(&format!(",{}", metric.name()));

@@ -10,6 +10,8 @@ mod rows;
 
 use std::fmt::{Display, Write};
 
+use super::quantity::printable;
+
 pub(super) use axis::Kind;
 pub(super) use lines::{Line, Lines, Point};
 pub(super) use rows::{Mark, Row, Rows};
@@ -145,9 +147,9 @@ fn width_of(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 
-/// Text for XML, within elements and attributes.
+/// Text for XML, within elements and attributes. XML has no way to write control characters.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

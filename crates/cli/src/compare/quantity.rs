@@ -1,4 +1,6 @@
-//! Numbers as people read them: three digits, a unit.
+//! Numbers as people read them: three digits, a unit. And text that others have written, as it may be shown.
+
+use std::borrow::Cow;
 
 use sward::time::Duration;
 
@@ -70,9 +72,32 @@ pub(crate) fn digits(value: f64) -> String {
     }
 }
 
+/// Text from outside (errors, commands, what the kernel calls the processor) without what a terminal or a browser would obey: control
+/// characters but for line ends, and those that change the direction of text, become visible, as in `\u{1b}`.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let is_plain = |each: char| {
+        each == '\n'
+            || !(each.is_control()
+                || matches!(each, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                || matches!(each, '\u{fffe}' | '\u{ffff}'))
+    };
+    if text.chars().all(is_plain) {
+        return text.into();
+    }
+    text.chars()
+        .map(|each| if is_plain(each) { each.to_string() } else { each.escape_unicode().to_string() })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_becomes_visible() {
+        assert_eq!(printable("plain: µs – ✓\nnext"), "plain: µs – ✓\nnext");
+        assert_eq!(printable("\u{1b}[2J\r\0\u{9b}\u{202e}"), "\\u{1b}[2J\\u{d}\\u{0}\\u{9b}\\u{202e}");
+    }
 
     #[test]
     fn three_digits_and_a_unit() {

@@ -70,7 +70,7 @@ struct Timetable {
 impl Timetable {
     #[inline]
     fn due(self, message: u64) -> u64 {
-        self.start + (message as f64 * self.interval) as u64
+        self.start.saturating_add((message as f64 * self.interval) as u64)
     }
 
     /// How many messages are due at `now`.
@@ -85,7 +85,7 @@ impl Flow {
             let interval = interval.as_nanos() as f64;
             // Connections that open together share the time evenly.
             let phase = number as f64 / run.plan.connections as f64 * interval;
-            Timetable { start: run.now() + phase as u64, interval }
+            Timetable { start: run.now().saturating_add(phase as u64), interval }
         });
         let zero = || AtomicU64::new(0);
         Flow { timetable, sent: zero(), batch_at: zero(), answered: zero(), over: AtomicBool::new(false) }
@@ -120,12 +120,19 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Takes what a read has given. Gives the time at which that was.
+    /// Counts and checks received bytes, and returns the time at which they came.
+    ///
+    /// # Errors
+    /// They are wrong, or more than was asked for: the surplus would pass for the reply to a message that is not sent yet, which
+    /// makes a server look fast.
     #[inline]
     fn accept(&mut self, bytes: &[u8]) -> Result<u64, Failure> {
         let now = self.run.now();
         let first = self.replies.messages;
         let completed = self.replies.accept(bytes)?;
+        if self.replies.is_beyond(self.flow.sent()) {
+            return Err(Failure::Surplus { connection: self.number, messages: self.flow.sent() });
+        }
         if self.flow.timetable.is_some() {
             for message in first..first + completed {
                 self.recorder.replied(now.saturating_sub(self.flow.begun(message)), 1);
@@ -178,7 +185,8 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
     let run = account.run;
     let batch = run.plan.size * run.plan.pipeline;
     let mut place = Text::place(account.number);
-    let mut buffer = vec![0; batch.min(READ_BYTES)];
+    // Room for a byte more than is asked for: a surplus is seen as soon as it comes.
+    let mut buffer = vec![0; batch.min(READ_BYTES) + 1];
     let mut now = run.now();
     while !run.is_stopping() {
         // The last reply's time is good enough, as nothing has been waited for since.
@@ -187,8 +195,7 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
         place.advance(batch);
         let mut missing = batch;
         while missing > 0 {
-            let limit = missing.min(buffer.len());
-            let length = read(stream, &mut buffer[..limit]).map_err(|error| account.broken(error))?;
+            let length = read(stream, &mut buffer).map_err(|error| account.broken(error))?;
             if length == 0 {
                 return Err(account.closed());
             }

@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Closed { connection: usize, messages: u64 },
     /// A reply is wrong. `offset` is the byte's place in the message.
     WrongBytes { connection: usize, message: u64, offset: usize, expected: u8, got: u8 },
+    /// The server has sent more than the replies to `messages` messages.
+    Surplus { connection: usize, messages: u64 },
     /// It has sent and never got a whole reply.
     NoReply { connection: usize, waited: Duration },
 }
@@ -37,6 +39,8 @@ pub(crate) enum FailureKind {
     TimedOut,
     /// A reply is wrong.
     WrongBytes,
+    /// More bytes came than were asked for.
+    SurplusBytes,
     /// No descriptor is left.
     DescriptorLimit,
     /// No port is left on our side.
@@ -52,6 +56,7 @@ impl Failure {
         let error = match self {
             Failure::Closed { .. } => return FailureKind::Closed,
             Failure::WrongBytes { .. } => return FailureKind::WrongBytes,
+            Failure::Surplus { .. } => return FailureKind::SurplusBytes,
             Failure::NoReply { .. } => return FailureKind::NoReply,
             Failure::Connect { error, .. } | Failure::Broken { error, .. } => error,
         };
@@ -109,6 +114,10 @@ impl fmt::Display for Failure {
                 Byte(*expected),
                 Byte(*got)
             ),
+            Failure::Surplus { connection, messages } => write!(
+                formatter,
+                "connection {connection}: the server sent more than the replies to the {messages} messages that it got"
+            ),
             Failure::NoReply { connection, waited } => write!(
                 formatter,
                 "connection {connection}: no reply in {:.1} s; does the server serve so many connections at once, and \
@@ -136,6 +145,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Closed => "closed by the server",
             FailureKind::TimedOut => "timed out",
             FailureKind::WrongBytes => "wrong bytes",
+            FailureKind::SurplusBytes => "more bytes than asked for",
             FailureKind::DescriptorLimit => "descriptor limit",
             FailureKind::NoLocalPort => "no local port",
             FailureKind::NoReply => "no reply",

@@ -1,6 +1,7 @@
 //! The flags of `sward load`, and the plan that they make.
 
 use std::io::{IsTerminal, stderr};
+use std::ops::RangeInclusive;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sward::EngineKind;
@@ -117,9 +118,11 @@ impl Load {
     }
 }
 
+/// Parses messages a second: not so few that a connection waits for ever, nor more than one a nanosecond.
 fn parse_rate(text: &str) -> Result<f64, String> {
+    const RATES: RangeInclusive<f64> = 1e-3..=1e9;
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("expected messages a second, as in 20000".to_owned()),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("expected messages a second, from {} to {}", RATES.start(), RATES.end())),
     }
 }

@@ -101,7 +101,7 @@ impl Plan {
     pub(super) fn interval(&self) -> Option<Duration> {
         match self.pace {
             Pace::Closed => None,
-            Pace::Open(rate) => Some(Duration::from_secs_f64((self.connections as f64 / rate).min(1e9))),
+            Pace::Open(rate) => Some(Duration::from_secs_f64(self.connections as f64 / rate)),
         }
     }
 }

@@ -78,15 +78,22 @@ pub(crate) struct Spread {
     pub(crate) max: u64,
 }
 
-/// What a run leaves to be reported.
-pub(super) struct Outcome {
-    pub(super) interrupted: bool,
-    pub(super) window: Duration,
-    pub(super) measured: Measured,
-    /// The generator's CPU time in the window.
+/// The measured window.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Window {
+    pub(super) length: Duration,
+    /// The generator's CPU time.
     pub(super) own: Duration,
     /// The server's, if it was to be measured.
     pub(super) server: Option<Duration>,
+}
+
+/// What a run leaves to be reported.
+pub(super) struct Outcome {
+    pub(super) interrupted: bool,
+    /// `None` if every connection ended before it began.
+    pub(super) window: Option<Window>,
+    pub(super) measured: Measured,
     pub(super) ended: Ended,
     pub(super) idle_closed: usize,
     pub(super) failures: Failures,
@@ -96,7 +103,8 @@ impl Report {
     /// To be called inside the runtime of the run.
     pub(super) fn new(plan: &Plan, outcome: Outcome) -> Report {
         let Outcome { measured: Measured { latency, lateness }, ended, .. } = outcome;
-        let (seconds, messages) = (outcome.window.as_secs_f64(), latency.len());
+        let Window { length, own, server } = outcome.window.unwrap_or_default();
+        let (seconds, messages) = (length.as_secs_f64(), latency.len());
         let per_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
         let per_message =
             |time: Duration| (messages > 0).then(|| rounded(time.as_secs_f64() * 1e6 / messages as f64));
@@ -122,10 +130,10 @@ impl Report {
             latency_us: Quantiles::of(&latency),
             sent_late_us: Quantiles::of(&lateness),
             histogram: buckets(&latency),
-            generator_cpu_us_per_message: per_message(outcome.own),
-            generator_cpu_percent: percent(outcome.own),
-            server_cpu_us_per_message: outcome.server.and_then(per_message),
-            server_cpu_percent: outcome.server.map(percent),
+            generator_cpu_us_per_message: per_message(own),
+            generator_cpu_percent: percent(own),
+            server_cpu_us_per_message: server.and_then(per_message),
+            server_cpu_percent: server.map(percent),
             connection_messages: Spread::of(ended.messages),
             unanswered: ended.unanswered,
             unanswered_oldest_us: rounded(ended.oldest.as_secs_f64() * 1e6),
@@ -153,11 +161,12 @@ impl Report {
             notes.push("ended early by Ctrl-C or SIGTERM".to_owned());
         }
         if let Some(rate) = self.rate
+            && self.seconds > 0.0
             && self.messages_per_second < rate * RATE_REACHED
         {
             notes.push(format!(
                 "{}/s were asked for: server or generator did not keep up, and latencies contain the waiting",
-                Count(rate as u64)
+                rate_text(rate)
             ));
         }
         if self.rate.is_none() && self.generator_cpu_percent >= GENERATOR_BUSY * 100.0 * self.workers as f64 {
@@ -188,7 +197,7 @@ impl fmt::Display for Report {
         let Report { address, connections, size, pipeline, workers, engine, .. } = self;
         let pace = match self.rate {
             None => format!("closed loop, {pipeline} at once"),
-            Some(rate) => format!("open loop, {}/s", Count(rate as u64)),
+            Some(rate) => format!("open loop, {}/s", rate_text(rate)),
         };
         let idle = if self.idle > 0 { format!(" (and {} idle)", self.idle) } else { String::new() };
         let verify = match self.verify {
@@ -197,7 +206,11 @@ impl fmt::Display for Report {
             Verify::None => "replies not checked",
         };
         writeln!(formatter, "sward load {address}: {connections} connections{idle}, {size} bytes, {pace}")?;
-        writeln!(formatter, "  {verify}; measured for {:.2} s; {engine}, workers: {workers}", self.seconds)?;
+        let measured = match self.seconds {
+            0.0 if !self.interrupted => "not measured: every connection ended before".to_owned(),
+            seconds => format!("measured for {seconds:.2} s"),
+        };
+        writeln!(formatter, "  {verify}; {measured}; {engine}, workers: {workers}")?;
         writeln!(formatter)?;
         let (messages, rate) = (Count(self.messages), Count(self.messages_per_second as u64));
         writeln!(
@@ -303,6 +316,11 @@ fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
     }
     let empty = buckets.iter().take_while(|bucket| bucket.messages == 0).count();
     buckets.split_off(empty)
+}
+
+/// A rate that was asked for. Only whole ones are long.
+fn rate_text(rate: f64) -> String {
+    if rate.fract() == 0.0 { Count(rate as u64).to_string() } else { rate.to_string() }
 }
 
 /// What a message of JSON needs, and no more digits.

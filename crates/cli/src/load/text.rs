@@ -113,6 +113,12 @@ impl<'a> Replies<'a> {
         Ok(completed)
     }
 
+    /// Whether more bytes have come than `sent` messages ask for.
+    #[inline]
+    pub(super) fn is_beyond(&self, sent: u64) -> bool {
+        self.messages > sent || (self.messages == sent && self.partial > 0)
+    }
+
     #[cold]
     fn mismatch(&self, bytes: &[u8], expected: &[u8]) -> Failure {
         let first = bytes.iter().zip(expected).position(|(got, expected)| got != expected).unwrap_or(0);

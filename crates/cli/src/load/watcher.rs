@@ -8,6 +8,7 @@
 //! The main green thread is the watcher; each connection has a green thread of its own ([`super::conversation`]). They share
 //! [`Run`]. Without a ramp, all of them are opened before the first one talks: those that talk would keep the others waiting. Ctrl-C, or the end of the last connection, ends the phase that runs and skips what follows up to "leave".
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +22,7 @@ use super::failure::{Failure, Failures};
 use super::processor::{self, Family};
 use super::progress::{Moment, Phase};
 use super::recorder::{Measured, Recorder};
-use super::report::Outcome;
+use super::report::{Outcome, Window};
 use super::run::Run;
 use super::text::Text;
 use super::{Plan, Progress, Report, descriptors};
@@ -151,7 +152,7 @@ impl Watcher {
     fn new(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Watcher> {
         let (address, first) = reach(&plan.address)?;
         let run = Arc::new(Run {
-            text: Text::new(plan.burst() * plan.size, plan.verify),
+            text: Text::new(plan.burst() * plan.size + 1, plan.verify),
             address,
             start: Instant::now(),
             recorders: (0..plan.workers).map(|_| Recorder::new()).collect(),
@@ -180,6 +181,9 @@ impl Watcher {
     }
 
     /// The run, from the second connection to the report.
+    ///
+    /// # Errors
+    /// Ctrl-C came before the measured window, so there is nothing to report.
     fn watch(mut self) -> anyhow::Result<Report> {
         let plan = self.run.plan.clone();
         let mut over = self.open_idle();
@@ -187,29 +191,27 @@ impl Watcher {
             over = self.open_all();
         }
         self.begin();
-        let start = |watcher: &mut Watcher| {
-            watcher.collect();
-            watcher.total.clear();
-            watcher.show_at = Instant::now() + watcher.progress.period().unwrap_or_default();
-            (plan.server.map(Family::now), processor::own(), Instant::now())
-        };
-        let mut started = start(&mut self);
+        self.clear();
         if over == Over::Time {
             over = self.pass(Phase::WarmUp, plan.warmup);
         }
+        let mut window = None;
+        self.clear();
         if over == Over::Time {
-            started = start(&mut self);
+            let (server, own, begun) = (plan.server.map(Family::now), processor::own(), Instant::now());
             over = self.pass(Phase::Measure, plan.duration);
+            let server = plan.server.zip(server).map(|(process, before)| Family::now(process).since(&before));
+            window =
+                Some(Window { length: begun.elapsed(), own: processor::own().saturating_sub(own), server });
+            self.collect();
         }
-        let (server_before, own_before, started_at) = started;
-        let window = started_at.elapsed();
-        let own = processor::own().saturating_sub(own_before);
-        let server =
-            plan.server.zip(server_before).map(|(process, before)| Family::now(process).since(&before));
-        self.collect();
         self.progress.finish();
         self.leave();
-        let idle_closed = self.idle.iter().filter(|stream| is_closed(stream)).count();
+        ensure!(
+            window.is_some() || over != Over::Interrupted,
+            "interrupted before the measured window began: there is nothing to report"
+        );
+        let idle_closed = self.look_at_idle();
         let run = self.run;
         let take = |failures: &Mutex<Failures>| {
             std::mem::take(&mut *failures.lock().unwrap_or_else(PoisonError::into_inner))
@@ -221,8 +223,6 @@ impl Watcher {
                 interrupted: over == Over::Interrupted,
                 window,
                 measured: self.total,
-                own,
-                server,
                 ended,
                 idle_closed,
                 failures: take(&run.failures),
@@ -350,7 +350,14 @@ impl Watcher {
         self.progress.show(&moment);
     }
 
-    /// Takes what the recorders have, adds it to the total, and gives it.
+    /// Throws away what has been measured so far.
+    fn clear(&mut self) {
+        self.collect();
+        self.total.clear();
+        self.show_at = Instant::now() + self.progress.period().unwrap_or_default();
+    }
+
+    /// Moves what the recorders hold to the total, and returns it.
     fn collect(&mut self) -> Measured {
         let mut interval = Measured::new();
         for recorder in &self.run.recorders {
@@ -363,6 +370,19 @@ impl Watcher {
         self.total.add(&interval);
         self.collected_at = Instant::now();
         interval
+    }
+
+    /// Counts the silent connections that the server has closed. Those on which it has said something have failed.
+    fn look_at_idle(&self) -> usize {
+        let mut closed = 0;
+        for (connection, stream) in (self.run.plan.connections..).zip(&self.idle) {
+            match stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0])) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => closed += 1,
+                Ok(_) => self.run.fail(&Failure::Surplus { connection, messages: 0 }),
+            }
+        }
+        closed
     }
 
     /// Lets the connections get their last replies, then ends those that are left.
@@ -384,14 +404,5 @@ impl Watcher {
                 std::panic::resume_unwind(payload);
             }
         }
-    }
-}
-
-/// Whether the server has ended this silent connection.
-fn is_closed(stream: &TcpStream) -> bool {
-    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-    match peeked {
-        Ok(length) => length == 0,
-        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
     }
 }

@@ -9,8 +9,8 @@ use sward_testing::await_that;
 
 pub(crate) const SWARD: &str = env!("CARGO_BIN_EXE_sward");
 
-/// Whoever has this variable belongs to a test; its value says to which.
-const MARK: &str = "SWARD_COMPARE_TEST";
+/// A process with this variable belongs to a test; its value says to which. (`compare` clears what begins with `SWARD_`.)
+const MARK: &str = "COMPARE_TEST_FAMILY";
 
 /// A folder and a mark of a test's own.
 pub(crate) struct Family {

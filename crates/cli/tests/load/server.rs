@@ -19,6 +19,8 @@ pub(crate) enum Manner {
     WrongAt(usize),
     /// Upper case; the first so many bytes are sent twice.
     Twice(usize),
+    /// Upper case; says something before it is asked.
+    Greet,
     /// Upper case; the first so many bytes are swallowed.
     Swallow(usize),
     /// Throws the connection away after so many bytes.
@@ -85,6 +87,9 @@ impl Server {
 fn serve(mut stream: &TcpStream, manner: Manner) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     let mut total = 0;
+    if matches!(manner, Manner::Greet) {
+        stream.write_all(b"hello")?;
+    }
     loop {
         let length = stream.read(&mut buffer)?;
         if length == 0 {
@@ -96,7 +101,7 @@ fn serve(mut stream: &TcpStream, manner: Manner) -> std::io::Result<()> {
             bytes.make_ascii_uppercase();
         }
         match manner {
-            Manner::Upper | Manner::Echo => stream.write_all(bytes)?,
+            Manner::Upper | Manner::Greet | Manner::Echo => stream.write_all(bytes)?,
             Manner::WrongAt(place) => {
                 if (before..total).contains(&place) {
                     bytes[place - before] ^= 1;
