@@ -34,8 +34,10 @@ pub(crate) struct FeedState {
     arrived: RefCell<Arrived>,
     /// Waits for something to arrive.
     pub(crate) waiting: Cell<Option<NonNull<Operation>>>,
-    /// The kernel adds to it.
-    pub(crate) is_armed: Cell<bool>,
+    /// While the kernel adds to it: its place among the ring's feeds.
+    pub(crate) place: Cell<Option<u32>>,
+    /// The kernel has been asked to add no more.
+    pub(crate) is_stopping: Cell<bool>,
 }
 
 /// What nobody has taken yet.
@@ -54,7 +56,8 @@ impl Feed {
         Feed(Rc::new(FeedState {
             arrived: RefCell::new(arrived),
             waiting: Cell::new(None),
-            is_armed: Cell::new(false),
+            place: Cell::new(None),
+            is_stopping: Cell::new(false),
         }))
     }
 
@@ -74,11 +77,16 @@ impl Feed {
     /// Whether nothing is in it, and the kernel adds nothing.
     pub fn is_idle(&self) -> bool {
         let arrived = self.0.arrived.borrow();
-        !self.0.is_armed.get() && arrived.first.is_none() && arrived.end.is_none()
+        !self.0.is_armed() && arrived.first.is_none() && arrived.end.is_none()
     }
 }
 
 impl FeedState {
+    /// Whether the kernel adds to it.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.place.get().is_some()
+    }
+
     /// Adds data.
     pub(crate) fn push(&self, buffer: LentBuffer) {
         let mut arrived = self.arrived.borrow_mut();
@@ -99,14 +107,13 @@ impl FeedState {
         self.arrived.borrow().others.len() + 1 >= BUFFERS_MAX
     }
 
-    /// Gives `operation` its result if there is one: the length of what it may take, or the end.
-    pub(crate) fn answer(&self, operation: &Operation) -> bool {
+    /// The result for an operation that waits, if there is one: the length of what it may take, or the end.
+    pub(crate) fn answer(&self) -> Option<i32> {
         let mut arrived = self.arrived.borrow_mut();
-        let result = match &arrived.first {
+        match &arrived.first {
             Some(buffer) => Some(buffer.len() as i32),
             None => arrived.end.take(),
-        };
-        result.inspect(|&result| operation.set_result(result)).is_some()
+        }
     }
 }
 
@@ -118,6 +125,6 @@ impl Default for Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Feed").field("armed", &self.0.is_armed.get()).finish_non_exhaustive()
+        formatter.debug_struct("Feed").field("armed", &self.0.is_armed()).finish_non_exhaustive()
     }
 }

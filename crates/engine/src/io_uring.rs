@@ -7,7 +7,10 @@
 //! ```text
 //!   user_data:  address of an operation       its request, or the poll that stands in for it
 //!               address of an operation | 1   a cancel of it that failed (one that succeeds is silent)
-//!               2                             the waker's descriptor is readable
+//!               2                             a wake
+//!               4                             nothing that matters
+//!               a feed's place · 8 | 2        its receive, which stays armed (`feeds.rs`)
+//!               a feed's place · 8 | 3        a request to stop it
 //! ```
 //!
 //! The states of an operation, which `Operation::step` holds:
@@ -37,7 +40,9 @@
 
 mod bell;
 mod buffers;
+mod encode;
 mod feeds;
+mod orders;
 mod ring;
 
 use std::cell::OnceCell;
@@ -45,23 +50,27 @@ use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::io_uring::squeue::{Entry, Flags};
 use ::io_uring::{cqueue, opcode, types};
 
-use crate::address::SocketAddress;
 use crate::engine::{Engine, Submitted, Waker};
 use crate::feed::Feed;
 use crate::io_uring::bell::Bell;
 use crate::io_uring::buffers::BufferRing;
+use crate::io_uring::encode::encode;
 use crate::io_uring::feeds::{Delivered, Feeds};
+use crate::io_uring::orders::Orders;
 use crate::io_uring::ring::Ring;
 use crate::kind::EngineKind;
 use crate::lent::LentBuffer;
 use crate::open_error::OpenError;
-use crate::operation::{Completed, Interest, Operation, Request};
+use crate::operation::{Completed, Operation, Request};
 use crate::perform::perform;
+
+pub use crate::io_uring::orders::abandon_feeds;
 
 /// The `user_data` of a wake. No operation has this address.
 const WAKER: u64 = 2;
@@ -69,7 +78,7 @@ const WAKER: u64 = 2;
 /// The `user_data` of a request whose completion says nothing. No operation has this address.
 const IGNORED: u64 = 4;
 
-/// Set in the `user_data` of a feed's receive. Feeds are aligned to more than four bytes, and none has the address 0.
+/// Set in the `user_data` of a feed's receive. Operations are aligned to more than two bytes, so no address has it.
 const FEED: u64 = 2;
 
 /// Set in the `user_data` of a cancel. Operations are aligned to more than a byte, so no address has it.
@@ -100,6 +109,7 @@ pub(crate) struct IoUring {
     /// Registered when the first lent receive comes. `None` inside: the kernel cannot.
     buffers: OnceCell<Option<BufferRing>>,
     feeds: Feeds,
+    orders: Arc<Orders>,
     bell: Bell,
     /// A wake has been collected, and no wait has ended for it yet.
     woken: bool,
@@ -126,6 +136,7 @@ impl IoUring {
             missed: HashSet::new(),
             buffers: OnceCell::new(),
             feeds: Feeds::new(),
+            orders: Orders::open(bell.waker()),
             bell,
             woken: false,
             handed_back: 0,
@@ -192,16 +203,18 @@ impl IoUring {
             }
             if data & FEED != 0 {
                 let buffers = lender(&mut self.buffers).expect("a feed is armed with buffers");
-                // SAFETY: it comes from the ring just now.
-                match unsafe { self.feeds.deliver(&entry, buffers) } {
+                match self.feeds.deliver(&entry, buffers) {
                     Delivered::Nothing => {}
-                    Delivered::Answered(operation) => {
+                    Delivered::Answered(operation, result) => {
                         self.in_flight -= 1;
-                        // SAFETY: it has waited at the feed, so it is on no list; its submitter vouches for the address.
-                        unsafe { completed.push(operation) };
+                        // SAFETY: it has waited at the feed, so it is in flight and on no list.
+                        unsafe {
+                            end(operation.as_ref(), result);
+                            completed.push(operation);
+                        }
                     }
                     Delivered::Alone(operation) => {
-                        // SAFETY: as above.
+                        // SAFETY: it has waited at the feed, so it is in flight and on no list.
                         unsafe {
                             operation.as_ref().step.set(POLLING);
                             self.again.push(operation);
@@ -253,7 +266,7 @@ impl IoUring {
             // SAFETY: it is in flight, so its submitter vouches for it.
             let waiting = unsafe { operation.as_ref() };
             if waiting.step.get() & CANCELLED == 0 {
-                // SAFETY: the submitter vouches for every pointer of the request until the completion.
+                // SAFETY: it is in flight, so its request's pointers are valid until its completion.
                 unsafe { self.push(&encode(operation)) };
             } else {
                 // It was cancelled between two requests, when the kernel did not know of it.
@@ -285,18 +298,22 @@ impl IoUring {
     }
 
     /// Begins a receive at a feed: takes what is there, or waits for what will come.
-    fn submit_fed(&mut self, operation: NonNull<Operation>, feed: &Feed) -> Submitted {
-        // SAFETY: the caller of `submit` vouches for the operation.
+    ///
+    /// # Safety
+    /// As for [`Engine::submit`]. `feed` is that of the operation's request.
+    unsafe fn submit_fed(&mut self, operation: NonNull<Operation>, feed: &Feed) -> Submitted {
+        // SAFETY: a submitted operation stays where it is until it has been handed back.
         let begun = unsafe { operation.as_ref() };
-        if feed.0.answer(begun) {
+        if let Some(result) = feed.0.answer() {
+            begun.set_result(result);
             return Submitted::Done;
         }
         debug_assert!(feed.0.waiting.get().is_none(), "a feed is for one reader");
         feed.0.waiting.set(Some(operation));
         self.in_flight += 1;
-        if !feed.0.is_armed.get() {
-            let request = self.feeds.arm(&feed.0, begun.request.source().fd);
-            // SAFETY: as in `replenish`.
+        if !feed.0.is_armed() {
+            let request = self.feeds.arm(&feed.0, begun.request.source());
+            // SAFETY: it points to nothing; the kernel writes into the buffers that it has been given.
             unsafe { self.push(&request) };
         }
         Submitted::Pending
@@ -328,8 +345,8 @@ impl Engine for IoUring {
                 return Submitted::Done;
             }
             if self.ring.can_feed() {
-                // SAFETY: the caller vouches for the feed, too.
-                return self.submit_fed(operation, unsafe { &*feed });
+                // SAFETY: the caller of `submit` keeps the operation and what its request names, the feed, in place.
+                return unsafe { self.submit_fed(operation, &*feed) };
             }
         }
         if self.is_better_called(&begun.request) {
@@ -373,6 +390,9 @@ impl Engine for IoUring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, completed: &mut Completed) -> io::Result<()> {
+        for socket in self.orders.take() {
+            self.feeds.abandon(socket);
+        }
         self.replenish();
         let looks_only = timeout == Some(Duration::ZERO)
             || !self.early.is_empty()
@@ -381,11 +401,15 @@ impl Engine for IoUring {
             || self.feeds.has_requests()
             || self.woken
             || !self.ring.completions().is_empty();
-        completed.append(&mut self.early);
         if !looks_only {
             self.enter(1, timeout)?;
         } else if self.ring.wants_enter() {
             self.enter(0, None)?;
+        }
+        // The descriptor of an operation that has been handed back may be closed, and the request that arms its feed name the
+        // next one with that number. So the kernel takes what is queued first.
+        if !self.early.is_empty() && !self.ring.has_queued() {
+            completed.append(&mut self.early);
         }
         let in_flight = self.in_flight;
         self.collect(completed);
@@ -399,13 +423,14 @@ impl Engine for IoUring {
     }
 
     fn stop_feed(&mut self, feed: &Feed) {
-        if !feed.0.is_armed.get() {
-            return;
-        }
-        // SAFETY: as in `replenish`.
-        unsafe { self.push(&Feeds::stop(&feed.0)) };
         let mut early = mem::take(&mut self.early);
-        while feed.0.is_armed.get() && self.enter(1, Some(LAST_COMPLETION_WAIT)).is_ok() {
+        // Each time round, since the kernel does not find a request that it is just trying again.
+        while let Some(request) = Feeds::stop(&feed.0) {
+            // SAFETY: a cancel has no pointers.
+            unsafe { self.push(&request) };
+            if self.enter(1, Some(LAST_COMPLETION_WAIT)).is_err() {
+                break;
+            }
             self.collect(&mut early);
         }
         self.early.append(&mut early);
@@ -424,6 +449,7 @@ impl Engine for IoUring {
 
 impl Drop for IoUring {
     fn drop(&mut self) {
+        self.orders.close();
         let mut completed = Completed::new();
         while self.in_flight > 0 || self.feeds.armed() > 0 {
             while self.again.pop().is_some() {
@@ -518,91 +544,15 @@ fn address_of(operation: NonNull<Operation>) -> u64 {
     operation.as_ptr().expose_provenance() as u64
 }
 
-/// The submission entry for the state that `operation` is in.
-fn encode(operation: NonNull<Operation>) -> Entry {
-    // SAFETY: whoever submits it vouches for it.
-    let Operation { request, step, .. } = unsafe { operation.as_ref() };
-    let entry = if step.get() & POLLING != 0 {
-        let fd = types::Fd(request.source().fd);
-        opcode::PollAdd::new(fd, poll_mask(request.interest())).build()
-    } else {
-        encode_request(request)
-    };
-    entry.user_data(address_of(operation))
-}
-
-fn encode_request(request: &Request) -> Entry {
-    let fd = types::Fd(request.source().fd);
-    match *request {
-        Request::Accept { address, .. } => {
-            let (address, length) = if address.is_null() {
-                (ptr::null_mut(), ptr::null_mut())
-            } else {
-                // SAFETY: the submitter vouches for the address.
-                unsafe {
-                    (*address).length = SocketAddress::CAPACITY;
-                    ((&raw mut (*address).storage).cast(), &raw mut (*address).length)
-                }
-            };
-            opcode::Accept::new(fd, address, length).flags(libc::SOCK_CLOEXEC).build()
-        }
-        Request::Connect { address, .. } => {
-            // SAFETY: the submitter vouches for the address.
-            let (address, length) = unsafe { ((&raw const (*address).storage).cast(), (*address).length) };
-            opcode::Connect::new(fd, address, length).build()
-        }
-        Request::Receive { buffer, length, flags, .. } => {
-            opcode::Recv::new(fd, buffer, entry_length(length)).flags(flags).build()
-        }
-        Request::ReceiveLent { .. } => opcode::Recv::new(fd, ptr::null_mut(), 0)
-            .buf_group(buffers::GROUP)
-            .build()
-            .flags(Flags::BUFFER_SELECT),
-        Request::Send { buffer, length, flags, .. } => {
-            let flags = flags | libc::MSG_NOSIGNAL;
-            opcode::Send::new(fd, buffer, entry_length(length)).flags(flags).build()
-        }
-        Request::ReceiveMessage { message, flags, .. } => {
-            opcode::RecvMsg::new(fd, message).flags(flags as u32).build()
-        }
-        Request::SendMessage { message, flags, .. } => {
-            opcode::SendMsg::new(fd, message).flags((flags | libc::MSG_NOSIGNAL) as u32).build()
-        }
-        Request::Read { buffer, length, .. } => {
-            opcode::Read::new(fd, buffer, entry_length(length)).offset(CURRENT_POSITION).build()
-        }
-        Request::Write { buffer, length, .. } => {
-            opcode::Write::new(fd, buffer, entry_length(length)).offset(CURRENT_POSITION).build()
-        }
-        Request::Poll { interest, .. } => opcode::PollAdd::new(fd, poll_mask(interest)).build(),
-    }
-}
-
-/// Reads and writes where `read(2)` and `write(2)` would.
-const CURRENT_POSITION: u64 = u64::MAX;
-
-/// An entry has 32 bits for the length, and results are signed.
-fn entry_length(length: usize) -> u32 {
-    length.min(i32::MAX as usize) as u32
-}
-
-fn poll_mask(interest: Interest) -> u32 {
-    let mut mask = 0;
-    if interest.contains(Interest::READ) {
-        mask |= libc::POLLIN;
-    }
-    if interest.contains(Interest::WRITE) {
-        mask |= libc::POLLOUT;
-    }
-    mask as u32
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::sync::Arc;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+
+    use super::*;
+    use crate::operation::Source;
 
     /// A lost wake leaves it waiting for ever; one that is noticed twice would let a round go by for nothing.
     fn no_wake_is_lost(mut engine: IoUring) {
@@ -638,5 +588,26 @@ mod tests {
             Err(error) => println!("no messages between rings here: {error}"),
         }
         no_wake_is_lost(IoUring::new(Ring::open().unwrap(), Bell::by_descriptor().unwrap()));
+    }
+
+    /// The kernel does not know the feed yet when it is asked to stop it.
+    #[test]
+    fn a_stop_that_has_missed_is_sent_again() {
+        let Ok(mut engine) = IoUring::open() else { return println!("no io_uring here") };
+        if !engine.can_lend() || !engine.ring.can_feed() {
+            return println!("no feeds here");
+        }
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (feed, socket) = (Feed::new(), Source::new(near.as_raw_fd()));
+        let request = engine.feeds.arm(&feed.0, socket);
+        abandon_feeds(socket);
+        let mut completed = Completed::new();
+        engine.wait(Some(Duration::ZERO), &mut completed).unwrap();
+        // SAFETY: it points to nothing.
+        unsafe { engine.push(&request) };
+        for _ in 0..10 {
+            engine.wait(Some(Duration::ZERO), &mut completed).unwrap();
+        }
+        assert!(!feed.0.is_armed());
     }
 }

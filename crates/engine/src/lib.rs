@@ -41,6 +41,7 @@ mod timeout;
 pub use address::SocketAddress;
 pub use engine::{Engine, Submitted, Wake, Waker};
 pub use feed::Feed;
+pub use io_uring::abandon_feeds;
 pub use kind::{Choice, EngineKind, UnknownEngine};
 pub use lent::LentBuffer;
 pub use open_error::OpenError;

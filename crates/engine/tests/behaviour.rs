@@ -70,6 +70,8 @@ on_every_engine! {
         nobody_is_read_far_ahead
         when_all_is_lent_it_says_so_and_loses_nothing
         a_stopped_feed_takes_nothing_more
+        a_feed_is_stopped_in_the_midst_of_much_data
+        a_cancel_after_an_answer_that_was_found_early_harms_nobody
         a_buffer_outlives_its_engine
     }
     connection {

@@ -12,6 +12,9 @@ use sward_testing::{everywhere, on_every_engine, tcp_pair};
 
 const SHORT: Duration = Duration::from_millis(20);
 
+/// Far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Bytes that show where they belong.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
@@ -160,6 +163,52 @@ on_every_engine! {
             client.write_all(&[round]).unwrap();
             assert_eq!(first_byte(&mut reader).unwrap(), round);
         }
+    }
+
+    /// A forgotten reader holds its connection no longer than the stream that it has read, whichever thread drops that.
+    fn a_forgotten_reader_ends_with_its_stream() {
+        for round in 0..4 {
+            let (mut client, server) = tcp_pair();
+            let (mut kept_client, kept) = tcp_pair();
+            let mut reader = server.reader();
+            client.write_all(b"x").unwrap();
+            assert_eq!(first_byte(&mut reader).unwrap(), b'x');
+            std::mem::forget(reader);
+            let mut reader = kept.reader();
+            kept_client.write_all(b"y").unwrap();
+            assert_eq!(first_byte(&mut reader).unwrap(), b'y');
+            match round {
+                0 => drop(server),
+                1 => drop(std::net::TcpStream::from(server)),
+                2 => thread::spawn(move || drop(server)).join().unwrap(),
+                _ => std::thread::spawn(move || drop(server)).join().unwrap(),
+            }
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "round {round}: the end comes");
+            kept_client.write_all(b"z").unwrap();
+            assert_eq!(first_byte(&mut reader).unwrap(), b'z', "no other feed is stopped for it");
+        }
+    }
+
+    /// A clone is a socket of its own: it stays open, and from then on everything is its.
+    fn a_forgotten_reader_ends_with_its_stream_and_not_with_a_clone() {
+        let (mut client, server) = tcp_pair();
+        let mut clone = server.try_clone().unwrap();
+        let mut reader = server.reader();
+        client.write_all(b"x").unwrap();
+        assert_eq!(first_byte(&mut reader).unwrap(), b'x');
+        std::mem::forget(reader);
+        drop(server);
+        // The feed stops when its worker has come round, and takes until then.
+        clone.set_read_timeout(Some(SHORT)).unwrap();
+        client.write_all(b"?").unwrap();
+        while clone.read(&mut [0]).is_err() {
+            client.write_all(b"?").unwrap();
+        }
+        clone.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"?yz").unwrap();
+        let mut bytes = (&clone).bytes().map(Result::unwrap).skip_while(|&byte| byte == b'?');
+        assert_eq!([bytes.next(), bytes.next()], [Some(b'y'), Some(b'z')]);
     }
 
     /// Whoever of them is read is not held up by those who are not.

@@ -33,7 +33,7 @@ const SUBMISSIONS: u32 = 1024;
 /// Completions that fit between two looks. When more come, the kernel keeps them (`IORING_FEAT_NODROP`).
 const COMPLETIONS: u32 = 8192;
 
-/// Every operation that [`super::encode`] and the engine itself use.
+/// Every operation that `encode.rs` and the engine itself use.
 const OPERATIONS: [(u8, &str); 11] = [
     (opcode::Nop::CODE, "NOP"),
     (opcode::Accept::CODE, "ACCEPT"),
@@ -118,6 +118,11 @@ impl Ring {
     pub(super) fn wants_enter(&mut self) -> bool {
         let submissions = self.rings.submission();
         !submissions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
+    }
+
+    /// Whether requests are queued that the kernel has not taken.
+    pub(super) fn has_queued(&mut self) -> bool {
+        !self.rings.submission().is_empty()
     }
 
     /// Hands over what is queued, and sleeps until there are `least` completions or `timeout` is over (`None`: without

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use sward_engine::{Feed, Request, Source};
 
-use crate::rig::{Rig, source};
+use crate::rig::{Rig, receive, set_option, source};
 
 fn receive_lent(socket: Source, feed: &Feed) -> Request {
     Request::ReceiveLent { socket, feed }
@@ -168,6 +168,66 @@ pub(crate) fn a_stopped_feed_takes_nothing_more(rig: &mut Rig) {
         drop(near);
         assert_eq!(far.read(&mut rest).unwrap(), 0, "the end comes at once");
     }
+}
+
+/// The kernel is asked to stop while it is just receiving, or has not begun.
+pub(crate) fn a_feed_is_stopped_in_the_midst_of_much_data(rig: &mut Rig) {
+    for round in 0..40 {
+        let (near, far) = UnixStream::pair().unwrap();
+        set_option(&far, libc::SO_SNDBUFFORCE, 4 << 20);
+        far.set_nonblocking(true).unwrap();
+        let sent: usize = (0..round * 40).map_while(|_| (&far).write(&[7; 4096]).ok()).sum();
+        let near_source = source(&near);
+        let feed = Feed::new();
+        let waiting = rig.begin(receive_lent(near_source, &feed));
+        rig.cancel(&waiting);
+        rig.engine.stop_feed(&feed);
+        assert!(rig.finish(&waiting) != 0);
+        let mut got = 0;
+        while let Some(buffer) = feed.take() {
+            got += buffer.len();
+            rig.engine.give_back(buffer);
+        }
+        assert!(feed.is_idle());
+        drop(far);
+        assert_eq!(got + std::io::copy(&mut &near, &mut std::io::sink()).unwrap() as usize, sent);
+        rig.engine.forget(near_source);
+    }
+}
+
+/// To stop one feed, the engine takes in what has come for others. A cancel of those meets an operation that is over, and must not
+/// stay behind for whoever comes to lie at the same address.
+pub(crate) fn a_cancel_after_an_answer_that_was_found_early_harms_nobody(rig: &mut Rig) {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let (other, mut other_far) = UnixStream::pair().unwrap();
+    let (near_source, other_source) = (source(&near), source(&other));
+    let (feed, other_feed) = (Feed::new(), Feed::new());
+    other_far.write_all(b"armed").unwrap();
+    assert_eq!(rig.run(receive_lent(other_source, &other_feed)), 5);
+    rig.engine.give_back(other_feed.take().unwrap());
+    let mut address = rig.begin(receive_lent(near_source, &feed));
+    rig.look();
+    far.write_all(b"early").unwrap();
+    rig.engine.stop_feed(&other_feed);
+    rig.cancel(&address);
+    let result = rig.finish(&address);
+    if result == -libc::ECANCELED {
+        assert_eq!(rig.run(receive_lent(near_source, &feed)), 5);
+    } else {
+        assert_eq!(result, 5);
+    }
+    rig.engine.give_back(feed.take().unwrap());
+    rig.engine.stop_feed(&feed);
+    let mut buffer = [0; 10];
+    rig.begin_again(&mut address, receive(near_source, &mut buffer));
+    let calls = rig.engine.system_calls();
+    rig.look();
+    assert!(!address.is_over(), "another's cancel: {}", address.result());
+    assert!(rig.engine.system_calls() <= calls + 3 || rig.kind.name() != "io_uring", "goes round and round");
+    far.write_all(b"for it").unwrap();
+    assert_eq!(rig.finish(&address), 6);
+    rig.engine.forget(near_source);
+    rig.engine.forget(other_source);
 }
 
 pub(crate) fn when_all_is_lent_it_says_so_and_loses_nothing(rig: &mut Rig) {

@@ -92,6 +92,18 @@ impl Rig {
         InFlight { operation, over }
     }
 
+    /// Begins `request` in the place of one that is over, at the same address.
+    pub(crate) fn begin_again(&mut self, before: &mut InFlight, request: Request) {
+        assert!(before.over.replace(false), "the operation is still in flight");
+        let waiter = (&raw const *before.over).cast();
+        // SAFETY: the engine has handed the operation back, so nobody else knows of it.
+        unsafe { before.operation.write(Operation::new(request, waiter)) };
+        // SAFETY: as in `begin`.
+        if unsafe { self.engine.submit(before.operation) } == Submitted::Done {
+            before.over.set(true);
+        }
+    }
+
     pub(crate) fn cancel(&mut self, in_flight: &InFlight) {
         if !in_flight.is_over() {
             // SAFETY: submitted by `begin`, and not handed back.

@@ -21,7 +21,8 @@ const OWN_BYTES: usize = 16 * 1024;
 /// On io_uring the kernel itself picks the buffer, and goes on receiving by itself from one call to the next: a message costs no
 /// request. So, like any buffered reader, it may have taken more than has been read
 /// from it: as long as it lives, who reads the stream past it may find nothing, and what it still holds when it is dropped is lost. It
-/// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop.
+/// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop. A reader that is forgotten
+/// ([`mem::forget`](std::mem::forget)) goes on taking until then, or until the stream is dropped.
 ///
 /// ```
 /// use std::io::{BufRead, Write};
@@ -65,6 +66,7 @@ impl Held {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Reader<'a> {
+        stream.socket().enter_reader();
         Reader { stream, feed: Feed::new(), held: Held::Nothing, start: 0 }
     }
 
@@ -157,6 +159,7 @@ impl Drop for Reader<'_> {
         while let Some(buffer) = self.feed.take() {
             Worker::give_back(buffer);
         }
+        self.stream.socket().leave_reader();
     }
 }
 

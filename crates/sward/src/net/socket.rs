@@ -13,11 +13,11 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
-use sward_engine::{Feed, LentBuffer, Request, SocketAddress, Source};
+use sward_engine::{Feed, LentBuffer, Request, SocketAddress, Source, abandon_feeds};
 
 use crate::runtime::wait::{self, Outcome};
 use crate::runtime::worker::Worker;
@@ -29,6 +29,8 @@ const PARTS_MAX: usize = libc::UIO_MAXIOV as usize;
 pub(super) struct Socket {
     source: Source,
     modes: Arc<Modes>,
+    /// How many readers there are. They borrow us, so those that are left at our end have been forgotten.
+    readers: AtomicU32,
 }
 
 /// What an object shares with its clones, as the kernel keeps it with the socket and not with the descriptor.
@@ -52,7 +54,7 @@ pub(super) enum Direction {
 impl Socket {
     /// For a descriptor that has just been made: blocking, without timeouts.
     pub(super) fn new(descriptor: &impl AsRawFd) -> Socket {
-        Socket { source: Source::new(descriptor.as_raw_fd()), modes: Arc::default() }
+        Socket::with_modes(descriptor, Arc::default())
     }
 
     /// For one that comes from elsewhere: with the mode and the timeouts that it has.
@@ -67,7 +69,21 @@ impl Socket {
 
     /// For a clone of this socket.
     pub(super) fn new_clone(&self, descriptor: &impl AsRawFd) -> Socket {
-        Socket { source: Source::new(descriptor.as_raw_fd()), modes: Arc::clone(&self.modes) }
+        Socket::with_modes(descriptor, Arc::clone(&self.modes))
+    }
+
+    fn with_modes(descriptor: &impl AsRawFd, modes: Arc<Modes>) -> Socket {
+        Socket { source: Source::new(descriptor.as_raw_fd()), modes, readers: AtomicU32::new(0) }
+    }
+
+    /// A reader begins, which may have a feed.
+    pub(super) fn enter_reader(&self) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A reader has stopped its feed, and goes.
+    pub(super) fn leave_reader(&self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether other objects share the modes.
@@ -213,6 +229,9 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if *self.readers.get_mut() > 0 {
+            abandon_feeds(self.source);
+        }
         Worker::forget(self.source);
     }
 }
