@@ -21,8 +21,10 @@
 //!   or sent urgent data; the poller says so, and then only "would block" counts.
 //! - Nothing is lost with an edge-triggered poller: what happens after the attempt makes a new edge, and what happened
 //!   before the descriptor was registered is reported when it is registered.
-//! - An entry belongs to one [`Source`] identity. When a descriptor's number comes with another identity, the entry starts anew,
-//!   and a report for the old one is ignored.
+//! - An entry belongs to one [`Source`] identity. When a descriptor's number comes with another identity, the entry starts anew: nothing
+//!   that is remembered passes on, the poller registers the descriptor again, and a report for the old identity is ignored. Operations
+//!   that wait do pass on. They keep their descriptor open, so it is the same one under two names, as when one thread waits in a
+//!   `TcpStream`'s read and another for the bare descriptor.
 
 use std::io;
 use std::ptr::NonNull;
@@ -133,19 +135,27 @@ impl<P: Poller> Readiness<P> {
         if index >= self.entries.len() {
             self.entries.resize_with(index + 1, Entry::default);
         }
-        let entry = &mut self.entries[index];
-        if entry.id != source.id {
-            let before = std::mem::take(entry);
-            if before.id != 0 {
-                self.poller.forget(Source { fd: source.fd, id: before.id });
-            }
-            // The descriptor was closed under its waiters, against the contract. They do not wait for ever.
-            for mut queue in [before.readers, before.writers, before.watchers] {
-                finish_all(&mut queue, -libc::EBADF, &mut self.finished);
-            }
-            entry.id = source.id;
-            entry.may_be_ready = Interest::BOTH;
+        if self.entries[index].id != source.id {
+            self.hand_over(source);
         }
+    }
+
+    /// Makes the entry with the number of `source` its own. Only those who wait there stay.
+    #[cold]
+    fn hand_over(&mut self, source: Source) {
+        let entry = &mut self.entries[source.fd as usize];
+        if entry.id != 0 {
+            self.poller.forget(Source { fd: source.fd, id: entry.id });
+        }
+        *entry = Entry {
+            id: source.id,
+            may_be_ready: Interest::BOTH,
+            readers: std::mem::take(&mut entry.readers),
+            writers: std::mem::take(&mut entry.writers),
+            watchers: std::mem::take(&mut entry.watchers),
+            ..Entry::default()
+        };
+        entry.arm_missing(source, &mut self.poller, &mut self.finished);
     }
 
     /// Acts on one report.
@@ -161,18 +171,7 @@ impl<P: Poller> Readiness<P> {
         self.attempts += entry.attempt_waiting(Interest::READ, lender, completed);
         self.attempts += entry.attempt_waiting(Interest::WRITE, lender, completed);
         self.attempts += entry.attempt_watchers(lender, completed);
-        let missing = entry.wanted().without(entry.armed);
-        if missing.is_empty() {
-            return;
-        }
-        match self.poller.arm(ready.source, missing) {
-            Ok(()) => entry.armed = entry.armed.union(missing),
-            Err(error) => {
-                for queue in [&mut entry.readers, &mut entry.writers, &mut entry.watchers] {
-                    finish_all(queue, -errno_of(&error), completed);
-                }
-            }
-        }
+        entry.arm_missing(ready.source, &mut self.poller, completed);
     }
 }
 
@@ -224,7 +223,7 @@ impl<P: Poller> Engine for Readiness<P> {
         let pending = unsafe { operation.as_ref() };
         let source = pending.request.source();
         let Some(entry) = self.entries.get_mut(source.fd as usize) else { return };
-        if entry.id != source.id || !entry.queue(&pending.request).remove(operation) {
+        if !entry.queue(&pending.request).remove(operation) {
             return;
         }
         pending.set_result(-libc::ECANCELED);
@@ -233,7 +232,7 @@ impl<P: Poller> Engine for Readiness<P> {
         let surplus = entry.armed.without(entry.wanted());
         if !surplus.is_empty() {
             entry.armed = entry.armed.without(surplus);
-            self.poller.disarm(source, surplus);
+            self.poller.disarm(Source { fd: source.fd, id: entry.id }, surplus);
         }
     }
 
@@ -257,9 +256,17 @@ impl<P: Poller> Engine for Readiness<P> {
         if let Some(entry) = self.entries.get_mut(source.fd as usize)
             && entry.id == source.id
         {
-            debug_assert!(entry.wanted().is_empty(), "forgotten while an operation waits");
-            *entry = Entry::default();
-            self.poller.forget(source);
+            match entry.anyone() {
+                None => {
+                    *entry = Entry::default();
+                    self.poller.forget(source);
+                }
+                // They wait for the same descriptor under another identity.
+                Some(other) => {
+                    debug_assert_ne!(other, source, "forgotten while an operation waits");
+                    self.hand_over(other);
+                }
+            }
         }
     }
 
@@ -377,6 +384,29 @@ impl Entry {
             unsafe { list.push(operation) };
         }
         attempts
+    }
+
+    /// Has the poller watch every direction for which somebody waits. If it cannot, those who wait end with its error.
+    fn arm_missing(&mut self, source: Source, poller: &mut impl Poller, completed: &mut Completed) {
+        let missing = self.wanted().without(self.armed);
+        if missing.is_empty() {
+            return;
+        }
+        match poller.arm(source, missing) {
+            Ok(()) => self.armed = self.armed.union(missing),
+            Err(error) => {
+                for queue in [&mut self.readers, &mut self.writers, &mut self.watchers] {
+                    finish_all(queue, -errno_of(&error), completed);
+                }
+            }
+        }
+    }
+
+    /// The identity of one who waits.
+    fn anyone(&self) -> Option<Source> {
+        let waits = self.readers.first().or(self.writers.first()).or(self.watchers.first())?;
+        // SAFETY: what is in a queue is in flight, so its submitter keeps it in place.
+        Some(unsafe { waits.as_ref() }.request.source())
     }
 
     /// The directions for which somebody waits.

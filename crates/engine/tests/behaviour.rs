@@ -105,6 +105,9 @@ on_every_engine! {
         poll_waits_for_a_timerfd
         poll_waits_for_room_to_write
         poll_and_receive_on_one_descriptor
+        one_descriptor_is_waited_for_under_several_identities
+        an_identity_goes_while_others_wait
+        a_number_is_used_again_under_a_watcher
         a_number_that_is_used_again_is_another_descriptor
         a_number_is_used_again_while_a_duplicate_lives
         a_number_beyond_1024_works

@@ -156,6 +156,91 @@ pub(crate) fn poll_and_receive_on_one_descriptor(rig: &mut Rig) {
     assert_eq!(rig.run(receive(near_source, &mut buffer)), 3);
 }
 
+/// A socket object and two who know nothing but the number, in every order of coming and going.
+pub(crate) fn one_descriptor_is_waited_for_under_several_identities(rig: &mut Rig) {
+    let (mut near, mut far) = <UnixStream as Stream>::pair();
+    let filled = fill(&mut near);
+    for round in 0..6 {
+        let [object, reads, writes] = [source(&near), source(&near), source(&near)];
+        let mut buffer = [0; 10];
+        let requests =
+            [receive(object, &mut buffer), poll(reads, Interest::READ), poll(writes, Interest::WRITE)];
+        let mut begun: Vec<_> =
+            (0..3).map(|at| (at + round) % 3).map(|at| (at, rig.begin(requests[at]))).collect();
+        begun.sort_by_key(|(at, _)| *at);
+        let [(_, receives), (_, watches), (_, waits_for_room)] = &begun[..] else { unreachable!() };
+        rig.look();
+        assert!(begun.iter().all(|(_, waiting)| !waiting.is_over()));
+        if round < 3 {
+            drain(&mut far, filled);
+            assert_eq!(rig.finish(waits_for_room), libc::POLLOUT.into());
+            rig.engine.forget(writes);
+            assert!(!watches.is_over() && !receives.is_over());
+        }
+        far.write_all(b"one").unwrap();
+        assert_eq!(rig.finish(receives), 3);
+        far.write_all(b"two").unwrap();
+        assert_eq!(rig.finish(watches), libc::POLLIN.into());
+        rig.engine.forget(reads);
+        if round >= 3 {
+            assert!(!waits_for_room.is_over());
+            drain(&mut far, filled);
+            assert_eq!(rig.finish(waits_for_room), libc::POLLOUT.into());
+            rig.engine.forget(writes);
+        }
+        assert_eq!(rig.run(receive(object, &mut buffer)), 3);
+        rig.engine.forget(object);
+        assert_eq!(fill(&mut near), filled);
+    }
+}
+
+pub(crate) fn an_identity_goes_while_others_wait(rig: &mut Rig) {
+    let (near, mut far) = <TcpStream as Stream>::pair();
+    let mut buffer = [0; 10];
+    for _ in 0..10 {
+        let [object, first, second] = [source(&near), source(&near), source(&near)];
+        let [watch, other_watch] = [first, second].map(|watcher| rig.begin(poll(watcher, Interest::READ)));
+        let waiting = rig.begin(receive(object, &mut buffer));
+        rig.look();
+        rig.cancel(&other_watch);
+        assert_eq!(rig.finish(&other_watch), -libc::ECANCELED);
+        rig.engine.forget(second);
+        rig.cancel(&waiting);
+        assert_eq!(rig.finish(&waiting), -libc::ECANCELED);
+        rig.engine.forget(object);
+        rig.look();
+        assert!(!watch.is_over());
+        far.write_all(b"in").unwrap();
+        assert_eq!(rig.finish(&watch), libc::POLLIN.into());
+        rig.engine.forget(first);
+        assert_eq!(rig.run(receive(source(&near), &mut buffer)), 2);
+    }
+}
+
+/// The program breaks the rule that a descriptor stays open while it is waited for. Whoever comes later does not suffer for it.
+pub(crate) fn a_number_is_used_again_under_a_watcher(rig: &mut Rig) {
+    for round in 0..4 {
+        let (near, far) = <UnixStream as Stream>::pair();
+        let (other_near, mut other_far) = <UnixStream as Stream>::pair();
+        let duplicate = (round % 2 == 0).then(|| near.try_clone().unwrap());
+        let [old, new] = [source(&near), source(&near)];
+        let watch = rig.begin(poll(old, Interest::READ));
+        rig.look();
+        // SAFETY: no memory is involved. `near` owns the number before and after.
+        assert_eq!(unsafe { libc::dup2(other_near.as_raw_fd(), near.as_raw_fd()) }, near.as_raw_fd());
+        let new_watch = rig.begin(poll(new, Interest::READ));
+        rig.look();
+        assert!(!new_watch.is_over());
+        other_far.write_all(b"new").unwrap();
+        assert_eq!(rig.finish(&new_watch), libc::POLLIN.into());
+        rig.cancel(&watch);
+        rig.finish(&watch);
+        rig.engine.forget(old);
+        rig.engine.forget(new);
+        drop((far, duplicate));
+    }
+}
+
 pub(crate) fn a_number_that_is_used_again_is_another_descriptor(rig: &mut Rig) {
     use_number_again(rig, false);
 }

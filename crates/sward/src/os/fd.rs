@@ -14,8 +14,14 @@ pub use std::os::fd::*;
 /// Blocks the calling thread, green or not, until a read from `fd` would not block (because there is something, at the
 /// end, or after a hang-up or an error), or until `timeout` is over: then it gives false. A cancellation point.
 ///
+/// Any number of threads may wait for one descriptor, in both directions, also while others are blocked in reads and writes of the
+/// [`TcpStream`](crate::net::TcpStream) that owns it.
+///
 /// Regular files are always ready. Another thread may read first, so a read that must not block needs the descriptor in
 /// non-blocking mode all the same.
+///
+/// `fd` is borrowed, so it stays open during the wait. If a C library closes it all the same, the wait may last until its timeout
+/// or a cancel; a later wait for a new descriptor of the same number is not affected.
 ///
 /// # Errors
 /// The descriptor is of a kind that cannot be waited for.
@@ -43,8 +49,8 @@ pub fn wait_writable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<boo
 }
 
 fn wait_ready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration>) -> io::Result<bool> {
-    /// The descriptor is somebody else's, and nobody tells when it is closed: the engine keeps nothing of it, also when
-    /// a cancel unwinds the wait.
+    /// An identity of its own for each wait. The descriptor is somebody else's, and nobody tells when it is closed: the engine keeps
+    /// nothing of it beyond the wait, also when a cancel unwinds that. Waits for one descriptor share it in the engine.
     struct Visit(Source);
     impl Drop for Visit {
         fn drop(&mut self) {
