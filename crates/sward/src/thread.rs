@@ -35,7 +35,7 @@ pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, pani
 /// The new thread first runs when the caller blocks, or earlier on another worker.
 ///
 /// # Panics
-/// Outside a runtime, if the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
+/// If there is no memory for its stack, or the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
 ///
 /// ```
 /// let thread = sward::thread::spawn(|| "hello".len());

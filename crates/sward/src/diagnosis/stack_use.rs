@@ -10,9 +10,6 @@ use std::sync::{Mutex, PoisonError};
 
 use sward_coroutine::Stack;
 
-/// Address space that every stack needs beside what it uses: the guard page.
-const GUARD_BYTES: usize = 4096;
-
 /// Stacks of one runtime, by spawn site and size.
 #[derive(Default)]
 pub(crate) struct StackUse(Mutex<HashMap<(&'static Location<'static>, usize), Site>>);
@@ -37,7 +34,7 @@ impl StackUse {
 
 /// What to configure for a stack that has been so deep: twice that, to be safe, in a power of two.
 fn advised_bytes(deepest_bytes: usize) -> usize {
-    (2 * deepest_bytes + GUARD_BYTES).next_power_of_two()
+    (2 * deepest_bytes).next_power_of_two()
 }
 
 impl fmt::Display for StackUse {
