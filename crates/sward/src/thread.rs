@@ -10,7 +10,7 @@ mod scope;
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -145,6 +145,10 @@ where
 /// A handle to a thread: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(Arc<Task>);
+
+// As std's: whoever unwinds leaves nothing half done in it.
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 impl Thread {
     pub(crate) fn new(task: Arc<Task>) -> Thread {

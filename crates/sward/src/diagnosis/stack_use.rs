@@ -39,7 +39,7 @@ fn advised_bytes(deepest_bytes: usize) -> usize {
 
 impl fmt::Display for StackUse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sites = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut sites: Vec<_> = sites.iter().collect();
         sites.sort_by_key(|((at, _), site)| (std::cmp::Reverse(site.deepest_bytes), at.file(), at.line()));
         writeln!(formatter, "sward: the deepest stacks, in whole pages, by spawn site")?;

@@ -150,7 +150,8 @@ impl Shared {
     /// Ends the runtime: each worker cancels what runs on it and returns when that is over.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(exit);
         for worker in 0..self.workers() {
             self.send(worker, Message::Stop);
         }

@@ -1,6 +1,7 @@
 //! Settings of a thread, and the one place where threads are made.
 
 use std::io;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -123,7 +124,7 @@ impl Builder {
         // SAFETY: the scope does not return before the thread has left it.
         let joiner = unsafe { self.spawn_here(f, Some(scope.data())) }?;
         scope.data().add(joiner.task());
-        Ok(ScopedJoinHandle(joiner))
+        Ok(ScopedJoinHandle { joiner, result: PhantomData })
     }
 
     /// Starts a green thread in `shared`, from any thread.
