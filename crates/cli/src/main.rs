@@ -1,13 +1,12 @@
 //! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
 
-// Allowed where a program enters green threads: in `serve`, in `connect` and in `load`.
+// Allowed where a program enters green threads: in `serve`, in `connect`, in `load` and in the steps of `compare`.
 #![deny(unsafe_code)]
 
 mod compare;
 mod connect;
 mod duration;
 mod engines;
-mod interrupt;
 mod load;
 mod output;
 mod serve;
@@ -16,7 +15,6 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sward_measure::terminal::notice;
 
 /// Green threads for network programs: serve and connect under any I/O model.
 #[derive(Parser)]
@@ -52,7 +50,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            notice(&format!("error: {error:#}"));
+            sward::report(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -96,7 +96,7 @@ impl Top {
         match end {
             End::Asked => {}
             End::Over if self.count.is_some() => bail!("{program} (process {process}) ended before that"),
-            End::Over => eprintln!("{program} (process {process}) has ended"),
+            End::Over => sward::report(format_args!("{program} (process {process}) has ended")),
         }
         Ok(())
     }

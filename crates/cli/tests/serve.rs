@@ -10,6 +10,8 @@ mod lifecycle;
 mod python;
 #[path = "serve/server.rs"]
 mod server;
+#[path = "serve/supervisor.rs"]
+mod supervisor;
 
 use clients::Odd;
 use lifecycle::{

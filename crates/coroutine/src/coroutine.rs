@@ -10,10 +10,10 @@
 
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
-use std::process;
 
 use corosensei::Yielder;
 
+use crate::last_words::fatal;
 use crate::stack::{Lent, Stack};
 
 /// A `main` larger than this, in bytes, or aligned to more, goes to the heap: on the stack it would take the
@@ -108,8 +108,7 @@ impl Coroutine {
 impl Drop for Coroutine {
     fn drop(&mut self) {
         if self.inner.started() && !self.inner.done() {
-            eprintln!("fatal runtime error: a suspended green thread was dropped, aborting");
-            process::abort();
+            fatal(format_args!("a suspended green thread was dropped"));
         }
         // SAFETY: dropped once, here. It never started, or is finished: no frame is on the stack.
         unsafe { ManuallyDrop::drop(&mut self.inner) }
@@ -164,7 +163,6 @@ struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        eprintln!("fatal runtime error: a panic escaped from a green thread, aborting");
-        process::abort();
+        fatal(format_args!("a panic escaped from a green thread"));
     }
 }

@@ -11,12 +11,12 @@
 //! |---|---|
 //! | `slab.rs` | address space, cut into slots; the process-wide list of all slabs |
 //! | `page.rs` | the size of a page |
-//! | `guard.rs` | guards of 64 KiB: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
+//! | `guard.rs` | guard pages: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
 //! | `stack.rs` | one slot, as a stack |
-//! | `pool.rs` | one worker's stacks: promises, reuse, trimming |
-//! | `class.rs` | its stacks of one size |
+//! | `pool.rs` | one worker's stacks: reuse, growth, trimming |
 //! | `coroutine.rs` | a function on a stack; the one place where execution switches |
 //! | `overflow.rs` | the report of a stack overflow |
+//! | `last_words.rs` | what a process says before it aborts |
 //! | `prefetch.rs` | fetching from memory before it is needed |
 //!
 //! A round trip, on one thread:
@@ -39,9 +39,9 @@
 //! # std::io::Result::Ok(())
 //! ```
 
-mod class;
 mod coroutine;
 mod guard;
+mod last_words;
 mod overflow;
 mod page;
 mod pool;
@@ -52,6 +52,7 @@ mod stack;
 pub use coroutine::{Coroutine, Suspender, on_stack};
 #[doc(hidden)]
 pub use guard::Guards;
+pub use last_words::{fatal, say_last};
 pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
 pub use pool::{StackPool, StackStatistics};
 pub use prefetch::prefetch;

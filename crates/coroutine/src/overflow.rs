@@ -1,15 +1,15 @@
-//! The report of a stack overflow. A green thread that runs into its guard raises SIGSEGV; the handler
-//! here finds out whose guard it was, prints what std prints for an OS thread, with the size and the
+//! The report of a stack overflow. A green thread that runs into its guard page raises SIGSEGV; the handler
+//! here finds out whose guard page it was, prints what std prints for an OS thread, with the size and the
 //! remedy, and aborts.
 //!
 //! Protocol:
 //! - The handlers of SIGSEGV and SIGBUS are installed once for the process and stay. A fault anywhere else
-//!   than in a guard of a slab goes on to the handler that was there before: std's own, which reports
+//!   than in a guard page of a slab goes on to the handler that was there before: std's own, which reports
 //!   overflows of OS threads.
 //! - A handler cannot run on the stack that has just overflowed, so each worker has an alternate signal
 //!   stack. std gives one to its threads; [`watch_overflow`] gives one to those that lack it.
 //! - Everything from `on_fault` down is async-signal-safe: no allocation, no lock, no formatting machinery,
-//!   only `write` to standard error.
+//!   only `poll` and `write` to standard error (`last_words.rs`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,6 +21,7 @@ use std::sync::{Once, OnceLock};
 
 use libc::{c_int, c_void, siginfo_t};
 
+use crate::last_words::{Text, say_last};
 use crate::page::page_bytes;
 use crate::slab;
 
@@ -66,14 +67,14 @@ impl OverflowReport {
         self.id = id;
     }
 
-    /// Size of the stack that overflowed in bytes. Async-signal-safe.
+    /// Size of the stack that overflowed in bytes, guard page included. Async-signal-safe.
     pub fn stack_bytes(&self) -> usize {
         self.stack_bytes
     }
 
     /// Prints it to standard error. Async-signal-safe.
     fn print(&self) {
-        let mut text = Text { bytes: [0; 512], length: 0 };
+        let mut text = Text::new();
         text.push(b"\nthread '");
         text.push(&self.name[..self.name_bytes]);
         text.push(b"' (green thread ");
@@ -82,7 +83,7 @@ impl OverflowReport {
         text.push_decimal(self.stack_bytes as u64);
         text.push(b" bytes\nhelp: give it more with thread::Builder::stack_size\n");
         text.push(b"fatal runtime error: stack overflow, aborting\n");
-        text.write_to_standard_error();
+        say_last(text.as_bytes());
     }
 }
 
@@ -156,7 +157,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     if code > 0
         && let Some(slab) = slab::guarded_by(address)
     {
-        report_and_abort(slab.stack_bytes);
+        report_and_abort(slab.slot_bytes);
     }
     // SAFETY: the arguments are those of the kernel.
     unsafe { pass_on(signal, code, info, context) };
@@ -266,47 +267,6 @@ impl Drop for AlternateStack {
                 libc::sigaltstack(&current, ptr::null_mut());
             }
             libc::munmap(self.start, self.bytes);
-        }
-    }
-}
-
-/// Text in a fixed buffer; what does not fit is cut off.
-struct Text {
-    bytes: [u8; 512],
-    length: usize,
-}
-
-impl Text {
-    fn push(&mut self, bytes: &[u8]) {
-        let room = &mut self.bytes[self.length..];
-        let length = bytes.len().min(room.len());
-        room[..length].copy_from_slice(&bytes[..length]);
-        self.length += length;
-    }
-
-    fn push_decimal(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut first = digits.len();
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.push(&digits[first..]);
-    }
-
-    fn write_to_standard_error(&self) {
-        let mut rest = &self.bytes[..self.length];
-        while !rest.is_empty() {
-            // SAFETY: the buffer is valid for its length.
-            let written = unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
-            if written <= 0 {
-                return;
-            }
-            rest = &rest[written as usize..];
         }
     }
 }

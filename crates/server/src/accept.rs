@@ -9,9 +9,11 @@ use sward::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use sward::net::TcpListener;
+use sward::report;
 use sward::thread::Cancelled;
 
 use crate::connection::Connection;
+use crate::escaped::Escaped;
 use crate::running::Running;
 use crate::shortage;
 
@@ -85,7 +87,7 @@ impl Shortage {
         let now = Instant::now();
         if self.last.is_none_or(|last| now.duration_since(last) > OUTAGE) {
             let error = shortage::explain(attempted, error);
-            eprintln!("sward: {error}; serving goes on, new clients wait for others to leave");
+            report(format_args!("sward: {error}; serving goes on, new clients wait for others to leave"));
         }
         self.last = Some(now);
     }
@@ -97,19 +99,33 @@ where
     H: Fn(Connection) -> io::Result<()>,
 {
     let (peer, _place) = (connection.peer_addr(), connection.place());
-    match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if is_departure(&error) => {}
-        Ok(Err(error)) => {
+    // The error's own code, its text and its destructor, is the handler's, too.
+    let serve = || match handler(connection) {
+        Err(error) if !is_departure(&error) => Some(error.to_string()),
+        Ok(()) | Err(_) => None,
+    };
+    match catch_unwind(AssertUnwindSafe(serve)) {
+        Ok(None) => {}
+        Ok(Some(error)) => {
             running.counters.failed.fetch_add(1, Ordering::Relaxed);
-            eprintln!("sward: connection from {peer}: {error}");
+            report(format_args!("sward: connection from {peer}: {}", Escaped(&error)));
         }
         // The runtime ends, and takes this thread with it.
         Err(payload) if payload.is::<Cancelled>() => resume_unwind(payload),
         Err(payload) => {
             running.counters.panicked.fetch_add(1, Ordering::Relaxed);
-            eprintln!("sward: connection from {peer}: the handler panicked: {}", panic_message(&*payload));
+            let message = Escaped(panic_message(&*payload));
+            report(format_args!("sward: connection from {peer}: the handler panicked: {message}"));
+            discard(payload);
         }
+    }
+}
+
+/// Drops what a handler has panicked with, which may panic once more.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // Whoever panics without end is not dropped.
+        std::mem::forget(next);
     }
 }
 

@@ -93,9 +93,9 @@ impl Connections {
         });
     }
 
-    /// Waits until nobody is connected. False: `deadline` has passed before.
-    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> bool {
-        self.wait_for_departure_until(Some(deadline), |state| state.open.is_empty().then_some(())).is_some()
+    /// Waits until nobody is connected, until `deadline` if there is one. False: it has passed before.
+    pub(crate) fn wait_until_empty(&self, deadline: Option<Instant>) -> bool {
+        self.wait_for_departure_until(deadline, |state| state.open.is_empty().then_some(())).is_some()
     }
 
     /// How many are connected.

@@ -24,6 +24,7 @@
 //!   listen.rs        listeners, one or a group on one port
 //!   signals.rs       SIGINT and SIGTERM
 //!   summary.rs       the counters
+//!   escaped.rs       texts of strangers, for the log
 //!   service.rs       upper, echo, discard, chargen
 //! ```
 //!
@@ -37,6 +38,7 @@
 mod accept;
 mod connection;
 mod connections;
+mod escaped;
 mod listen;
 mod model;
 mod running;

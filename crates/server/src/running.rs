@@ -13,6 +13,7 @@ use sward::time::{Duration, Instant};
 
 use socket2::SockRef;
 use sward::net::TcpListener;
+use sward::report;
 
 use crate::connections::Connections;
 use crate::summary::Counters;
@@ -50,9 +51,9 @@ impl Running {
         self.idle_timeout
     }
 
-    /// When a drain that begins now is over.
-    pub(crate) fn drain_deadline(&self) -> Instant {
-        Instant::now() + self.drain
+    /// When a drain that begins now is over. `None`: not before the end of time.
+    pub(crate) fn drain_deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.drain)
     }
 
     /// Stops accepting. From any thread, any number of times.
@@ -71,16 +72,19 @@ impl Running {
     /// After the stop: lets the connections end until the deadline and cuts off those that are left. False: some did not
     /// even end then.
     pub(crate) fn drain(&self) -> bool {
+        let deadline = self.drain_deadline();
         let open = self.connections.count();
         if open > 0 {
-            eprintln!("sward: stopping; waiting up to {:?} for {open} open connections", self.drain);
+            let connections = if open == 1 { "connection" } else { "connections" };
+            let patience = deadline.map_or(String::new(), |_| format!(" up to {:?}", self.drain));
+            report(format_args!("sward: stopping; waiting{patience} for {open} open {connections}"));
         }
-        if self.connections.wait_until_empty(self.drain_deadline()) {
+        if self.connections.wait_until_empty(deadline) {
             return true;
         }
         let cut_off = self.connections.shut_down();
         self.counters.cut_off.fetch_add(cut_off as u64, Ordering::Relaxed);
-        let empty = self.connections.wait_until_empty(Instant::now() + GRACE);
+        let empty = self.connections.wait_until_empty(Some(Instant::now() + GRACE));
         self.counters.left_over.fetch_add(self.connections.count() as u64, Ordering::Relaxed);
         empty
     }

@@ -68,7 +68,8 @@ impl Server {
         self
     }
 
-    /// How many workers (model `green`) or child processes (model `processes`) there are: one per core by default.
+    /// How many workers (model `green`) or child processes (model `processes`) there are: one per core by default. There are no more child
+    /// processes than [connections](Server::max_connections).
     ///
     /// # Panics
     /// If `workers` is 0.
@@ -105,8 +106,8 @@ impl Server {
         self
     }
 
-    /// Lets SIGINT and SIGTERM stop the server; a second one ends the process at once, with exit code 130. When
-    /// [`serve`](Server::serve) has returned, the two signals do nothing.
+    /// Lets SIGINT and SIGTERM stop the server; a second one ends the process at once, with exit code 128 and the signal's number (130, 143).
+    /// When [`serve`](Server::serve) has returned, the two signals do nothing.
     pub fn stop_on_signals(mut self) -> Server {
         self.signals = true;
         self
@@ -119,6 +120,10 @@ impl Server {
     pub fn bind(self) -> io::Result<Bound> {
         let workers =
             self.workers.unwrap_or_else(|| sward::thread::available_parallelism().map_or(1, usize::from));
+        let workers = match (self.model, self.max_connections) {
+            (Model::Processes, Some(most)) => workers.min(most),
+            _ => workers,
+        };
         let child = processes::child_index().filter(|_| self.model == Model::Processes);
         let (listeners, most_connections) = match child {
             Some(index) => (
@@ -135,7 +140,7 @@ impl Server {
         let running = Running::new(listeners.clone(), most_connections, self.idle_timeout, self.drain);
         let site =
             Site { running: Arc::new(running), listeners, workers, engine: self.engine, announce: None };
-        Ok(Bound { model: self.model, signals: self.signals, most_connections, local_addr, site })
+        Ok(Bound { model: self.model, signals: self.signals, local_addr, site })
     }
 
     /// [Binds](Server::bind) and [serves](Bound::serve).
@@ -160,7 +165,6 @@ impl Server {
 pub struct Bound {
     model: Model,
     signals: bool,
-    most_connections: Option<usize>,
     local_addr: SocketAddr,
     site: Site,
 }
@@ -171,9 +175,12 @@ impl Bound {
         self.local_addr
     }
 
-    /// How many workers or child processes there will be.
+    /// How many workers (model `green`) or child processes (model `processes`) there will be; 0 in the other models, which have neither.
     pub fn workers(&self) -> usize {
-        self.site.workers
+        match self.model {
+            Model::Green | Model::Processes => self.site.workers,
+            Model::Blocking | Model::Threads => 0,
+        }
     }
 
     /// A way to stop the server from any thread.
@@ -193,6 +200,7 @@ impl Bound {
     /// Called on an OS thread, not inside [`sward::run`]: the model decides whether there is a runtime. In the model `processes`
     /// the program starts itself again as each child, with the same arguments, and must come to this call again;
     /// there it does not return. ([`is_child`](crate::is_child) tells a child apart.) What a child prints goes to standard error.
+    /// A child ends as its parent says and with it, and leaves SIGINT and SIGTERM to it, so a supervisor may send them to all processes at once.
     ///
     /// # Safety
     /// In the models `green` and `processes` the handler runs on green threads, so it keeps the contract of [`sward::run`]: no scoped
@@ -218,7 +226,7 @@ impl Bound {
         match self.model {
             Model::Blocking => blocking::serve(self.site, handler),
             Model::Threads => threads::serve(self.site, handler),
-            Model::Processes => processes::serve(self.site, self.most_connections),
+            Model::Processes => processes::serve(self.site),
             // SAFETY: the caller's word.
             Model::Green => unsafe { green::serve(self.site, handler) },
         }?;

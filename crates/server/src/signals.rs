@@ -1,24 +1,27 @@
 //! SIGINT and SIGTERM: the first stops the server, the second ends the process.
 //!
-//! The handlers write a byte into a socket pair (signal-hook's self-pipe); an OS thread reads it, so nothing but a `send` runs
+//! The handlers write into a socket pair (signal-hook's self-pipe); an OS thread reads it, so nothing but a `send` runs
 //! inside a signal handler.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::{pipe, unregister};
+use signal_hook::iterator::{Handle, Signals};
 use sward::thread::{Builder, JoinHandle};
 
 use crate::shortage;
 
-/// What a shell says of a program that SIGINT has ended.
-const EXIT_CODE: i32 = 130;
+/// What stops a server.
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// What a shell says of a program that a signal has ended: this and the signal's number.
+const EXIT_CODE: i32 = 128;
 
 /// Watches until dropped. The signals are ignored afterwards: their handlers stay, and do nothing.
 pub(crate) struct SignalWatch {
-    registered: Vec<SigId>,
+    handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,17 +33,14 @@ impl SignalWatch {
     }
 
     fn try_start(stop: impl Fn() + Send + 'static) -> io::Result<SignalWatch> {
-        let (mut reader, writer) = UnixStream::pair()?;
-        let mut watch = SignalWatch { registered: Vec::new(), thread: None };
-        for signal in [SIGINT, SIGTERM] {
-            watch.registered.push(pipe::register(signal, writer.try_clone()?)?);
-        }
+        let mut signals = Signals::new(SIGNALS)?;
+        let mut watch = SignalWatch { handle: signals.handle(), thread: None };
         let read = move || {
-            let mut byte = [0];
-            if matches!(reader.read(&mut byte), Ok(1)) {
+            let mut signals = signals.forever();
+            if signals.next().is_some() {
                 stop();
-                if matches!(reader.read(&mut byte), Ok(1)) {
-                    std::process::exit(EXIT_CODE);
+                if let Some(second) = signals.next() {
+                    std::process::exit(EXIT_CODE + second);
                 }
             }
         };
@@ -51,12 +51,18 @@ impl SignalWatch {
 
 impl Drop for SignalWatch {
     fn drop(&mut self) {
-        for id in self.registered.drain(..) {
-            unregister(id);
-        }
-        // The handlers held the writing ends, so the thread reads the end of the stream now.
+        self.handle.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
+}
+
+/// From now on, SIGINT and SIGTERM do nothing to this process; programs that it starts are not affected. For a child, which ends as its
+/// parent says: a supervisor sends SIGTERM to all processes of a service at once.
+pub(crate) fn leave_to_parent() -> io::Result<()> {
+    for signal in SIGNALS {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
 }

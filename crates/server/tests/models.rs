@@ -2,6 +2,7 @@
 //! every engine. (`sward-cli` has the load tests, with the real binary, and the model `processes`.)
 
 use std::collections::HashSet;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -96,7 +97,7 @@ fn the_deadline_cuts_off_who_stays(server: Server) {
 }
 
 fn who_talks_is_served_while_draining(server: Server) {
-    let running = start(server.drain(PATIENCE), service::upper);
+    let running = start(server, service::upper);
     let mut client = running.connect();
     assert_eq!(ask(&mut client, b"a"), b"A");
     running.stop.stop();
@@ -105,6 +106,47 @@ fn who_talks_is_served_while_draining(server: Server) {
     drop(client);
     let summary = running.finish();
     assert_eq!((summary.messages, summary.cut_off), (2, 0));
+}
+
+fn times_may_be_endless(server: Server) {
+    who_talks_is_served_while_draining(server.drain(Duration::MAX).idle_timeout(Duration::MAX));
+}
+
+/// An error whose text panics, and a panic whose payload panics when it is dropped.
+fn a_handler_ends_as_badly_as_it_can(server: Server) {
+    #[derive(Debug)]
+    struct Grudge;
+    impl fmt::Display for Grudge {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("told to panic in a formatter");
+        }
+    }
+    impl std::error::Error for Grudge {}
+    struct Trap;
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            panic!("told to panic in a destructor");
+        }
+    }
+    let running = start(server, |mut connection| {
+        let mut byte = [0];
+        connection.read_exact(&mut byte)?;
+        match &byte {
+            b"e" => Err(io::Error::other(Grudge)),
+            b"p" => std::panic::panic_any(Trap),
+            _ => connection.write_all(&byte),
+        }
+    });
+    for _ in 0..4 {
+        for end in [b"e", b"p"] {
+            let mut client = running.connect();
+            client.write_all(end).unwrap();
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+        }
+    }
+    assert_eq!(ask(&mut running.connect(), b"x"), b"x");
+    let summary = running.finish();
+    assert_eq!((summary.connections, summary.panicked), (9, 8));
 }
 
 fn idle_connections_are_closed(server: Server) {
@@ -165,6 +207,8 @@ for_each_model!(
     a_panic_ends_its_connection_only,
     the_deadline_cuts_off_who_stays,
     who_talks_is_served_while_draining,
+    times_may_be_endless,
+    a_handler_ends_as_badly_as_it_can,
     idle_connections_are_closed,
     two_threads_share_a_connection,
 );

@@ -44,17 +44,17 @@ pub mod net;
 pub mod os;
 mod primitive;
 pub mod queue;
+mod report;
 mod runtime;
 pub mod sync;
 pub mod thread;
 pub mod time;
-#[cfg(doctest)]
-mod variance;
 
 #[doc(no_inline)]
 pub use std::io;
 
 pub use diagnosis::{Deadlock, Dump, Metrics, deadlocks, dump, metrics};
+pub use report::report;
 pub use runtime::offload::offload;
 pub use runtime::{Builder, Handle, engine_name, run, worker_count, worker_index};
 pub use sward_engine::EngineKind;

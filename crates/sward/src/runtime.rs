@@ -21,7 +21,6 @@
 //!   scope_data.rs    threads whose end somebody waits for                 any thread
 //!   offload.rs       OS threads for calls that cannot but block           any thread
 //!   futex.rs         how an OS thread sleeps on its wake-up word          that OS thread
-//!   stack_order.rs   the stack of a thread that has not started          the spawner; the worker
 //!   span.rs          a tracing span for each thread, if asked for         the owning worker
 //! ```
 
@@ -40,7 +39,6 @@ pub(crate) mod scope_data;
 pub(crate) mod shared;
 #[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
 pub(crate) mod span;
-pub(crate) mod stack_order;
 pub(crate) mod storage;
 pub(crate) mod task;
 pub(crate) mod timers;
@@ -55,6 +53,7 @@ use std::sync::{Arc, Once, mpsc};
 use sward_engine::{Choice, Engine, EngineKind};
 
 use crate::diagnosis::{self, Console, Monitor, Settings};
+use crate::report::{self, report};
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
 use shared::Shared;
 use task::Task;
@@ -192,8 +191,8 @@ impl Builder {
     /// As [`run`].
     ///
     /// # Errors
-    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, if another variable of sward's means nothing, if an OS thread
-    /// cannot be started, or if there is no memory for the main thread's stack.
+    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, if another variable of sward's means nothing, or if an OS thread
+    /// cannot be started.
     ///
     /// # Panics
     /// If `main` panics, with its panic; and if called inside a green thread.
@@ -217,7 +216,6 @@ impl Builder {
         let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind, &settings));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
-        let main_stack = first.promise_stack(MAIN_STACK_BYTES)?;
         let main = move || {
             let stop = stop;
             let result = main();
@@ -234,13 +232,13 @@ impl Builder {
         std::thread::scope(|scope| {
             let monitor = Monitor::start(scope, &shared, &settings);
             let _monitor = monitor.inspect_err(|error| {
-                eprintln!("sward: nothing watches this runtime: {error}; {RAISE_LIMITS}")
+                report(format_args!("sward: nothing watches this runtime: {error}; {RAISE_LIMITS}"))
             });
             let _console = settings.console.as_deref().map(Console::open);
             start_workers(scope, &shared, queues, kind).inspect_err(|_| shared.stop())?;
             let name = Some("main".into());
             let task =
-                Task::green(Arc::clone(&shared), Some(0), name, packet.start(), main_stack, spawned_at);
+                Task::green(Arc::clone(&shared), Some(0), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
             shared.set_main(&task);
             shared.send_start(0, task);
             first.run();
@@ -248,9 +246,10 @@ impl Builder {
         })?;
         drop(first);
         if let Some(stack_use) = shared.stack_use() {
-            eprint!("{stack_use}");
+            report::post(stack_use.to_string());
         }
         shared.abandon_unstarted();
+        report::flush();
         match packet.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) => resume_unwind(payload),
@@ -324,7 +323,7 @@ fn unsupported(error: impl std::error::Error + Send + Sync + 'static) -> io::Err
 /// Tells the person who started the program, once in its life.
 fn say_once(message: &str) {
     static SAID: Once = Once::new();
-    SAID.call_once(|| eprintln!("{message}"));
+    SAID.call_once(|| report(message));
 }
 
 /// The name of the engine that the calling green thread's runtime uses; `None` on an OS thread.
@@ -364,8 +363,7 @@ impl Handle {
         Worker::current().map(|(worker, _)| Handle(Arc::clone(worker.shared())))
     }
 
-    /// Starts a green thread in this runtime, from any thread. If there is no stack for it when it is to start, [joining](JoinHandle::join) it
-    /// says so. Once the runtime is ending, the thread does not start and
+    /// Starts a green thread in this runtime, from any thread. Once the runtime is ending, the thread does not start and
     /// [joining](JoinHandle::join) it says [`Cancelled`](crate::thread::Cancelled).
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>

@@ -3,8 +3,6 @@
 
 #[path = "sync/beyond_std.rs"]
 mod beyond_std;
-#[path = "sync/callbacks.rs"]
-mod callbacks;
 #[path = "sync/channels.rs"]
 mod channels;
 #[path = "sync/locks.rs"]
@@ -21,5 +19,3 @@ mod queues;
 mod rain;
 #[path = "sync/selects.rs"]
 mod selects;
-#[path = "sync/spinning.rs"]
-mod spinning;

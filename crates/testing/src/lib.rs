@@ -5,6 +5,7 @@
 //! ends the process and names the test.
 
 mod example;
+mod full_pipe;
 mod patience;
 mod scenario;
 mod tcp;
@@ -15,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use sward::{Builder, EngineKind};
 
 pub use example::example;
+pub use full_pipe::full_pipe;
 pub use patience::await_that;
 pub use scenario::{Scenario, alone};
 #[doc(hidden)]

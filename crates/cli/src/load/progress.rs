@@ -3,8 +3,8 @@
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sward::time::Duration;
-use sward_measure::quantity::{count, micros};
-use sward_measure::terminal::notice;
+
+use super::report::{Count, Micros};
 
 /// The resolution of the bar.
 const BAR_STEPS: u64 = 1000;
@@ -83,7 +83,7 @@ impl Progress {
             Progress::Silent => {}
             Progress::Lines => {
                 let (phase, seconds) = (moment.phase.name(), moment.elapsed.as_secs_f64());
-                notice(&format!("{phase} {seconds:>5.1} s  {}", numbers(moment)));
+                sward::report(format_args!("{phase} {seconds:>5.1} s  {}", numbers(moment)));
             }
             Progress::Bar(bar) => {
                 bar.set_prefix(format!("{} {:>5.1} s", moment.phase.name(), moment.elapsed.as_secs_f64()));
@@ -102,12 +102,13 @@ impl Progress {
 }
 
 fn numbers(moment: &Moment<'_>) -> String {
-    let rate = count(moment.latency.len() as f64 / moment.since.as_secs_f64());
-    let quantile = |quantile| micros(moment.latency.value_at_quantile(quantile) as f64 / 1e3);
+    let rate = Count((moment.latency.len() as f64 / moment.since.as_secs_f64()) as u64);
+    let quantile = |quantile| Micros(moment.latency.value_at_quantile(quantile) as f64 / 1e3);
     format!(
-        "{rate:>9}/s  p50 {:<7}  p99 {:<7}  {} errors  {} connections",
-        quantile(0.5),
-        quantile(0.99),
+        "{:>9}/s  p50 {:<7}  p99 {:<7}  {} errors  {} connections",
+        rate.to_string(),
+        quantile(0.5).to_string(),
+        quantile(0.99).to_string(),
         moment.errors,
         moment.connections
     )

@@ -12,7 +12,7 @@ use sward_testing::await_that;
 use crate::clients::connect;
 use crate::server::{SWARD, Server};
 
-fn ask(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
+pub(crate) fn ask(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     stream.write_all(question).unwrap();
     let mut answer = vec![0; question.len()];
     stream.read_exact(&mut answer).unwrap();
@@ -41,9 +41,9 @@ pub(crate) fn a_second_signal_ends_it_at_once(flags: &[&str]) {
     server.signal(Signal::SIGINT);
     await_that("it drains", || server.complaints().contains("stopping"));
     let children = server.children();
-    server.signal(Signal::SIGINT);
+    server.signal(Signal::SIGTERM);
     let (code, summary) = server.finish();
-    assert_eq!((code, summary.text.as_str()), (Some(130), ""));
+    assert_eq!((code, summary.text.as_str()), (Some(128 + Signal::SIGTERM as i32), ""));
     assert_gone(&children);
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn the_deadline_cuts_off_idle_connections(flags: &[&str]) {
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
 }
 
-fn assert_gone(processes: &[u32]) {
+pub(crate) fn assert_gone(processes: &[u32]) {
     for id in processes {
         await_that("the children have gone, too", || !is_running(*id));
     }

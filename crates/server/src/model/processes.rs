@@ -10,15 +10,19 @@
 //!   SWARD_SERVER_CHILD=<parent's process id>:<index>
 //! ```
 //!
-//! so whatever ends the parent, `kill -9` included, ends the children: none is ever left behind. Each child leads a process
-//! group of its own, or Ctrl-C would reach it beside the parent's byte. The parent's id in the variable keeps
-//! programs that a handler starts from taking themselves for children.
+//! so whatever ends the parent, `kill -9` included, ends the children; the kernel kills those that are stopped and cannot read
+//! (`PR_SET_PDEATHSIG`): none is ever left behind. The parent's id in the variable keeps programs that a handler starts from
+//! taking themselves for children.
+//!
+//! Signals are the parent's business. Ctrl-C does not reach the children, since each leads a process group of its own; and a supervisor that
+//! sends SIGTERM to all processes of a service (systemd does) only tells them what the parent will tell them, so they
+//! pay no attention to it. SIGKILL ends one of them alone. A child that has not ended some time after the drain
+//! deadline, which it keeps itself, is stopped or stuck, and is killed.
 //!
 //! Each child has a console of its own if `SWARD_CONSOLE` asks for one: `PATH.<index>`, unless it is a directory.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, parent_id};
@@ -27,14 +31,20 @@ use std::process::{Child, Command, ExitStatus, Stdio, exit};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sward::time::{Duration, Instant};
 
-use nix::unistd::{dup2_stdin, dup2_stdout};
+use nix::errno::Errno;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, dup2_stdin, dup2_stdout};
 use sward::net::TcpListener;
-use sward::thread::Builder;
+use sward::report;
+use sward::thread::{Builder, JoinHandle};
 
 use super::{Site, green};
 use crate::connection::Connection;
 use crate::running::{GRACE, Running};
 use crate::shortage::advice;
+use crate::signals;
 use crate::summary::{Line, Summary};
 
 /// Where a sward program has its console: a socket, or a directory for them.
@@ -78,17 +88,16 @@ pub(crate) fn share(most: Option<usize>, workers: usize, index: usize) -> Option
 // ---- the parent -----------------------------------------------------------------------------------------------------
 
 /// Starts the children and watches over them until stopped and drained.
-pub(crate) fn serve(mut site: Site, most_connections: Option<usize>) -> io::Result<()> {
+pub(crate) fn serve(mut site: Site) -> io::Result<()> {
     if let Some(engine) = site.engine {
         engine.available().map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
     }
     site.announce()?;
     let Site { running, mut listeners, workers, .. } = site;
     let listener = listeners.remove(0);
-    let children = workers.min(most_connections.unwrap_or(usize::MAX));
     let mut watches = Vec::new();
-    for index in 0..children {
-        let seat = Arc::new(Seat { index, control: Mutex::new(None) });
+    for index in 0..workers {
+        let seat = Arc::new(Seat { index, occupant: Mutex::new(None) });
         let (watched, shared, listener) = (Arc::clone(&seat), Arc::clone(&running), Arc::clone(&listener));
         let watch = move || watched.keep_occupied(&shared, &listener);
         match Builder::new().name(format!("child {index}")).spawn(watch) {
@@ -106,22 +115,24 @@ pub(crate) fn serve(mut site: Site, most_connections: Option<usize>) -> io::Resu
 }
 
 /// Lets the children drain, and ends those that take longer than they may.
-fn end(running: &Running, watches: Vec<(Arc<Seat>, sward::thread::JoinHandle<()>)>) {
+fn end(running: &Running, watches: Vec<(Arc<Seat>, JoinHandle<()>)>) {
+    // A child cuts off what is left at the deadline, and waits for a grace of its own then.
+    let deadline = running.drain_deadline().and_then(|deadline| deadline.checked_add(2 * GRACE));
     for (seat, _) in &watches {
-        if let Some(control) = &mut *seat.control() {
+        if let Some(occupant) = &mut *seat.occupant() {
             // It fails if the child has just died.
-            let _ = control.write_all(b"s");
+            let _ = occupant.control.write_all(b"s");
         }
     }
-    // A child cuts off what is left at the deadline, and waits for a grace of its own then.
-    let deadline = running.drain_deadline() + 2 * GRACE;
     for (seat, watch) in watches {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        if let Err(watch) = watch.join_timeout(patience) {
-            if let Some(control) = &*seat.control() {
-                let _ = control.shutdown(Shutdown::Both);
-            }
+        let Some(deadline) = deadline else {
             let _ = watch.join();
+            continue;
+        };
+        if let Err(watch) = watch.join_timeout(deadline.saturating_duration_since(Instant::now())) {
+            seat.kill();
+            // The kernel takes its time with a process that is in the middle of something.
+            let _ = watch.join_timeout(GRACE);
         }
     }
 }
@@ -136,13 +147,27 @@ fn console_of_child(index: usize) -> Option<OsString> {
 /// A child's place: whoever sits there, there is always someone.
 struct Seat {
     index: usize,
-    /// The parent's end of the present child's socket pair.
-    control: Mutex<Option<UnixStream>>,
+    occupant: Mutex<Option<Occupant>>,
+}
+
+/// The present child. As long as it is in its seat, its process is not reaped, so its number is nobody else's.
+struct Occupant {
+    /// The parent's end of the socket pair.
+    control: UnixStream,
+    process: Pid,
 }
 
 impl Seat {
-    fn control(&self) -> MutexGuard<'_, Option<UnixStream>> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    fn occupant(&self) -> MutexGuard<'_, Option<Occupant>> {
+        self.occupant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the present child, even one that is stopped.
+    fn kill(&self) {
+        if let Some(occupant) = &*self.occupant() {
+            // It fails if it has ended just now.
+            let _ = kill(occupant.process, Signal::SIGKILL);
+        }
     }
 
     /// Starts a child, waits for its end, and starts the next, until the server stops.
@@ -155,7 +180,8 @@ impl Seat {
                 Ok(Some((child, control))) => match self.await_end(child, control) {
                     Ok((_, Some(summary))) => return running.counters.add(&summary),
                     Ok((status, None)) if running.connections.is_stopping() => {
-                        return eprintln!("sward: child {} ended without a report: {status}", self.index);
+                        let index = self.index;
+                        return report(format_args!("sward: child {index} ended without a report: {status}"));
                     }
                     Ok((status, None)) => format!("crashed ({status})"),
                     Err(error) => format!("was lost ({error})"),
@@ -165,7 +191,8 @@ impl Seat {
             if started.elapsed() >= STABLE {
                 back_off = BACK_OFF;
             }
-            eprintln!("sward: child {} {how}; starting it again in {back_off:?}", self.index);
+            let index = self.index;
+            report(format_args!("sward: child {index} {how}; starting it again in {back_off:?}"));
             if running.connections.wait_for_stop(Some(Instant::now() + back_off)) {
                 return;
             }
@@ -190,12 +217,13 @@ impl Seat {
             command.env(CONSOLE, path);
         }
         // Under the lock, so that whoever stops the server either finds the child here or keeps it from being started.
-        let mut control = self.control();
+        let mut occupant = self.occupant();
         if running.connections.is_stopping() {
             return Ok(None);
         }
+        let control = ours.try_clone()?;
         let child = command.spawn()?;
-        *control = Some(ours.try_clone()?);
+        *occupant = Some(Occupant { control, process: Pid::from_raw(child.id() as i32) });
         Ok(Some((child, ours)))
     }
 
@@ -207,8 +235,11 @@ impl Seat {
     ) -> io::Result<(ExitStatus, Option<Summary>)> {
         let mut report = String::new();
         let read = control.read_to_string(&mut report);
+        let (process, ended) =
+            (Pid::from_raw(child.id() as i32), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        while waitid(Id::Pid(process), ended) == Err(Errno::EINTR) {}
+        *self.occupant() = None;
         let status = child.wait()?;
-        *self.control() = None;
         let summary = read.ok().and_then(|_| report.parse::<Line>().ok()).map(|line| line.0);
         Ok((status, summary.filter(|_| status.success())))
     }
@@ -216,8 +247,9 @@ impl Seat {
 
 // ---- the child ------------------------------------------------------------------------------------------------------
 
-/// The listener that the parent has put in the place of standard input.
+/// The listener that the parent has put in the place of standard input. From now on the parent decides when the process ends.
 pub(crate) fn inherited_listener() -> io::Result<TcpListener> {
+    signals::leave_to_parent()?;
     let listener = io::stdin().as_fd().try_clone_to_owned()?;
     dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let listener = TcpListener::from(std::net::TcpListener::from(listener));
@@ -239,7 +271,7 @@ where
     site.workers = 1;
     site.announce = None;
     let running = Arc::clone(&site.running);
-    let served = obey_parent(&running).and_then(|mut control| {
+    let served = end_with_parent().and_then(|()| obey_parent(&running)).and_then(|mut control| {
         // SAFETY: the caller's word.
         unsafe { green::serve(site, handler) }?;
         control.write_all(Line(running.counters.summary()).to_string().as_bytes())
@@ -247,10 +279,21 @@ where
     match served {
         Ok(()) => exit(0),
         Err(error) => {
-            eprintln!("sward: {error}");
+            report(format_args!("sward: {error}"));
             exit(1);
         }
     }
+}
+
+/// Lets the kernel kill this process when the parent's thread that has started it ends, even if this one is stopped then. Called on the
+/// thread that serves.
+fn end_with_parent() -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    if !is_child() {
+        // It has ended before.
+        exit(1);
+    }
+    Ok(())
 }
 
 /// Starts a thread that does what the parent says, and gives the way to answer.

@@ -33,6 +33,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::report;
+
 use json::{Json, object};
 use snapshot::Observer;
 use socket::Place;
@@ -69,7 +71,10 @@ impl Console {
                 Ok(open) => *console = Some(open),
                 Err(error) => SAID.call_once(|| {
                     let advice = socket::advice(&error);
-                    eprintln!("sward: no console at {} (SWARD_CONSOLE): {error}{advice}", wanted.display());
+                    report(format_args!(
+                        "sward: no console at {} (SWARD_CONSOLE): {error}{advice}",
+                        wanted.display()
+                    ));
                 }),
             }
         }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use super::census::{self, Census, Depth, Named, Sighting};
 use super::{runtimes, trace};
+use crate::report;
 use crate::runtime::offload::offload;
 use crate::runtime::shared::Shared;
 use crate::runtime::wait;
 
 /// Prints every green thread to standard error: name, number, worker, what it waits for and for how long, where it was spawned,
-/// and the stack of those that are suspended. SIGQUIT (Ctrl-\ on a terminal) does the same.
+/// and the stack of those that are suspended. As with [`report`](crate::report()), nobody waits until it is written. SIGQUIT (Ctrl-\ on a terminal) does the same.
 ///
 /// Called on an OS thread, it prints all runtimes of the process. Everything else goes on meanwhile: workers look at some threads between
 /// turns. A worker that does not switch is named, and not waited for.
@@ -35,7 +36,7 @@ use crate::runtime::wait;
 /// ```
 #[track_caller]
 pub fn dump() {
-    eprint!("{}", Dump::take());
+    report::post(Dump::take().0);
 }
 
 /// The text of a [`dump`], to print elsewhere.

@@ -15,6 +15,7 @@ use super::settings::{DeadlockWatch, Settings};
 use super::stall::StallWatch;
 use super::standstill::StandstillWatch;
 use super::{deadlock, dump, holds};
+use crate::report;
 use crate::runtime::shared::Shared;
 
 /// How often a runtime is looked at, at least.
@@ -95,7 +96,7 @@ impl Watcher {
         loop {
             match bell.read(&mut rings) {
                 Ok(0) => return,
-                Ok(_) => eprint!("{}", dump::describe(&self.shared)),
+                Ok(_) => report::post(dump::describe(&self.shared)),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     self.tick()
                 }

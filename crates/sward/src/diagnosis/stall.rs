@@ -46,7 +46,7 @@ impl StallWatch {
                 seen.is_reported = true;
                 let report = report(worker, shared, seen.since.elapsed());
                 span::found(&report);
-                eprintln!("{report}");
+                crate::report(&report);
             }
         }
     }

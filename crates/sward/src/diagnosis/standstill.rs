@@ -11,10 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use sward_coroutine::say_last;
+
 use super::census::{self, Depth, State};
 use super::console;
 use super::deadlock::{circles, sentence, standstill_report};
 use super::settings::DeadlockWatch;
+use crate::report;
 use crate::runtime::counters::phase;
 use crate::runtime::offload;
 use crate::runtime::shared::Shared;
@@ -57,7 +60,7 @@ impl StandstillWatch {
             Finding::Suspected { since, is_said } if foreign_threads(shared) != Some(0) => {
                 if !*is_said && since.elapsed() >= SUSPICION {
                     *is_said = true;
-                    eprintln!("{}", suspicion(shared));
+                    report::report(suspicion(shared));
                 }
             }
             Finding::None | Finding::Suspected { .. } => self.finding = self.examine(shared, switches),
@@ -76,18 +79,19 @@ impl StandstillWatch {
             return Finding::None;
         }
         census.threads.sort_by_key(|seen| seen.task().id());
-        let report = standstill_report(&census);
+        let found = standstill_report(&census);
         if foreign_threads(shared) != Some(0) && circles(&census).is_empty() {
             return Finding::Suspected { since: Instant::now(), is_said: false };
         }
         if self.watch == DeadlockWatch::Abort {
-            eprintln!("sward: {report}");
+            report::flush();
+            say_last(format!("sward: {found}\n").as_bytes());
             std::process::abort();
         }
         match census.threads.iter().find(|seen| shared.is_main(seen.task())) {
-            Some(main) => sentence(shared, main, &report),
+            Some(main) => sentence(shared, main, &found),
             // The main thread has ended, and others refuse to be cancelled.
-            None => eprintln!("sward: {report}"),
+            None => report::report(format_args!("sward: {found}")),
         }
         Finding::Deadlock
     }
@@ -113,8 +117,9 @@ fn foreign_threads(shared: &Shared) -> Option<usize> {
     let mut all = 0;
     for thread in fs::read_dir("/proc/self/task").ok()? {
         let name = fs::read_to_string(thread.ok()?.path().join("comm")).unwrap_or_default();
-        // io_uring's own threads and the console's do what they are asked to and nothing else.
-        all += usize::from(!name.starts_with("iou-") && !name.starts_with(console::THREAD));
+        // io_uring's own threads, the console's and the one that writes reports do what they are asked to and nothing else.
+        let serves = ["iou-", console::THREAD, report::THREAD].iter().any(|start| name.starts_with(start));
+        all += usize::from(!serves);
     }
     let monitor = 1;
     Some(all.saturating_sub(shared.workers() + monitor + offload::threads()))

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::task::Task;
 use super::wait;
+use crate::report::fatal;
 
 /// The values of one thread, by the address of their `Local`.
 ///
@@ -17,8 +18,7 @@ pub(crate) fn drop_locals(task: &Task) {
     // SAFETY: it is the calling thread's own task, and nothing of its storage is borrowed any more.
     while let Some(values) = unsafe { (*task.local().storage.get()).take() } {
         if catch_unwind(AssertUnwindSafe(|| wait::shield(|| drop(values)))).is_err() {
-            eprintln!("fatal runtime error: a thread-local value panicked when it was dropped");
-            std::process::abort();
+            fatal(format_args!("a thread-local value panicked when it was dropped"));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::report::{fatal, report};
 use crate::runtime::deadline::is_interruption;
 use crate::runtime::scope_data::ScopeData;
 use crate::runtime::task::Start;
@@ -99,7 +100,7 @@ where
     fn abandon(self: Arc<Self>, reason: Box<dyn Any + Send>) {
         let closure = self.take_closure();
         if catch_unwind(AssertUnwindSafe(|| drop(closure))).is_err() {
-            eprintln!("sward: what a thread that never started owned panicked when it was dropped");
+            report("sward: what a thread that never started owned panicked when it was dropped");
         }
         self.end(Err(reason));
     }
@@ -151,8 +152,7 @@ impl<F, T> Drop for Packet<F, T> {
         let unclaimed = std::mem::replace(self.content.get_mut(), Content::Nothing);
         let panicked = matches!(&unclaimed, Content::Result(Err(payload)) if !is_interruption(&**payload));
         if catch_unwind(AssertUnwindSafe(|| drop(unclaimed))).is_err() {
-            eprintln!("fatal runtime error: the result of a thread panicked when it was dropped");
-            std::process::abort();
+            fatal(format_args!("the result of a thread panicked when it was dropped"));
         }
         if panicked && let Some(scope) = &self.scope {
             scope.set_panicked();
