@@ -1,194 +1,153 @@
-//! `sward compare`: measures every I/O model on this machine, and draws what came out.
-//!
-//! ```text
-//!   options ──▶ plan ──▶ bench ──▶ study ──▶ experiment::chapters ──▶ page, table, files
-//!   flags                  │       samples    pictures, verdicts
-//!                          ▼
-//!      experiment ──▶ server ──▶ child ──▶ step run ═▶ sward serve, or the user's server       (a process each)
-//!                          └───▶ child ──▶ step run ═▶ sward load, step count, step tasks
-//! ```
-//!
-//! | file | holds |
-//! |---|---|
-//! | `options.rs`, `plan.rs`, `estimate.rs` | the flags; what is to be measured; how long that takes |
-//! | `subject.rs` | what is compared |
-//! | `bench.rs` | the order of the measurements |
-//! | `experiment.rs` | each experiment: how it is measured, drawn and judged |
-//! | `server.rs` | a server under comparison, and `sward load` against it |
-//! | `child.rs` | child processes that never outlive us |
-//! | `step.rs` | what needs a process of its own |
-//! | `study.rs`, `quantity.rs` | samples and medians; numbers in words |
-//! | `machine.rs` | what it is measured on, and what else runs there |
-//! | `verdict.rs` | what the numbers say about a claim |
-//! | `plot.rs`, `page.rs`, `table.rs`, `files.rs` | pictures, the page, tables for the terminal, files |
-//!
-//! Nothing is hidden: rounds that were disturbed count, and are marked; what failed is listed; what was left out is said.
+//! `sward compare`: the flags of the library [`sward_compare`], and the hidden command in which it does what needs a process of its own.
 
-mod bench;
-mod child;
-mod estimate;
-mod experiment;
-mod files;
-mod machine;
-mod options;
-mod page;
-mod plan;
-mod plot;
-pub(crate) mod quantity;
-mod server;
-mod step;
-mod study;
-mod subject;
-mod table;
-mod verdict;
+use std::path::PathBuf;
 
-use std::fmt::{self, Write};
+use sward::time::Duration;
+use sward_compare::{Experiment, Mode, Request};
 
-use anyhow::Context;
-use sward::thread::available_parallelism;
+use crate::{duration, interrupt, output};
 
-use crate::{load, output};
-use bench::Bench;
-use experiment::{Chapter, Outcome};
-use machine::Machine;
-use plan::Plan;
-use quantity::{about, printable};
-use server::{Pinning, Server};
+/// Measure every I/O model on this machine, and draw what came out: one HTML page, no network needed
+#[derive(clap::Args)]
+#[command(after_help = "\
+Each server runs in a process of its own, on a core of its own where there are two; `sward load` in another one loads it. \
+Rounds are interleaved (A B C A B C), so that what disturbs the machine for a while disturbs all alike.
 
-pub(crate) use options::Compare;
-pub(crate) use step::Step;
+Try it:
+  sward compare --quick
+  sward compare --cpu --tasks
+  sward compare --subjects epoll,threads --with 'mine=./my-server --port {port}'")]
+pub(crate) struct Compare {
+    /// Be done within a minute: fewer points, shorter windows
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
 
-/// Ctrl-C.
-#[derive(Debug)]
-struct Interrupted;
+    /// More points, longer windows, more threads: about a quarter of an hour
+    #[arg(long)]
+    full: bool,
 
-impl fmt::Display for Interrupted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("interrupted; nothing has been written")
-    }
+    /// Write the page here
+    #[arg(long, value_name = "FILE", default_value = "sward-compare.html")]
+    out: PathBuf,
+
+    /// Also write all measurements, medians and verdicts as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Also write all measurements as CSV, a line per round
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Also write each picture as an SVG file into this folder
+    #[arg(long, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
+
+    /// Another server that upper-cases or echoes what it gets; a shell runs CMD, with {port} replaced (repeatable)
+    #[arg(long, value_name = "NAME=CMD")]
+    with: Vec<String>,
+
+    /// Only these of our own servers [default: all that work here]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    subjects: Option<Vec<String>>,
+
+    /// Numbers of active connections
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    connections: Option<Vec<u32>>,
+
+    /// Numbers of connections that are watched and silent
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    idle_connections: Option<Vec<u32>>,
+
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    size: u32,
+
+    /// How often everything is measured
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+
+    /// How long one measurement lasts
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
+    window: Option<Duration>,
+
+    /// Throughput, latency and CPU against the number of active connections
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    active: bool,
+
+    /// Cost against the number of silent connections
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    idle: bool,
+
+    /// CPU while nothing happens, and memory per connection
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    rest: bool,
+
+    /// How long a sleeping server takes to answer
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    wakeup: bool,
+
+    /// Counting in a loop: one after another, green threads, OS threads, processes; and Python, if it is there
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    cpu: bool,
+
+    /// How many threads fit, green ones and those of the OS, and what one costs
+    #[arg(long, help_heading = "Experiments [default: all of them]")]
+    tasks: bool,
 }
-
-impl std::error::Error for Interrupted {}
 
 impl Compare {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let interrupt = load::interrupt()?;
-        let plan = self.plan()?;
-        let machine = Machine::here()?;
-        for path in [Some(&self.out), self.json.as_ref(), self.csv.as_ref()].into_iter().flatten() {
-            files::check(path)?;
-        }
-        if let Some(folder) = &self.svg {
-            files::make_folder(folder)?;
-        }
-        let cores = machine.two_cores();
-        let pinning = Pinning { server: cores.map(|cores| cores.0), generator: cores.map(|cores| cores.1) };
-        for subject in plan.subjects.iter().filter(|subject| subject.is_foreign()) {
-            Server::start(subject, pinning, &interrupt)
-                .with_context(|| format!("--with, {}", subject.name))?;
-        }
-        let notes = notes(&plan, &machine, pinning);
-        for note in &notes {
-            sward::report(format_args!("note: {}", printable(note)));
-        }
-        let jobs = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) as u32;
-        let estimate = about(plan.estimate(jobs));
-        sward::report(format_args!("this takes about {estimate}; Ctrl-C ends it"));
-        let mut bench = Bench::new(plan, pinning, jobs, interrupt);
-        bench.run()?;
-        let outcome = outcome(bench, machine, notes);
-        let chapters = experiment::chapters(&outcome);
-        // A full disk must not cost what has been measured: the tables are printed all the same.
-        let written = self.write(&outcome, &chapters);
-        output::print(&printable(&self.text(&outcome, &chapters, written.is_ok())?))?;
-        written
+        let experiments = self.experiments();
+        let mode = match (self.quick, self.full) {
+            (true, _) => Mode::Quick,
+            (_, true) => Mode::Full,
+            _ => Mode::Default,
+        };
+        let request = Request {
+            mode,
+            experiments,
+            subjects: self.subjects,
+            with: self.with,
+            connections: self.connections,
+            idle_connections: self.idle_connections,
+            size: self.size,
+            rounds: self.rounds,
+            window: self.window,
+            page: self.out,
+            json: self.json,
+            csv: self.csv,
+            svg: self.svg,
+            command: typed_command(),
+        };
+        let finished = request.run(&interrupt::flag()?)?;
+        output::print(&finished.text)?;
+        finished.written
     }
 
-    /// Writes all files that were asked for, also after one that could not be written.
-    ///
-    /// # Errors
-    /// The first that could not.
-    fn write(&self, outcome: &Outcome, chapters: &[Chapter]) -> anyhow::Result<()> {
-        let mut results = vec![files::write(&self.out, &page::page(outcome, chapters, &typed_command()))];
-        if let Some(path) = &self.json {
-            results.push(files::write(path, &files::json(outcome, chapters)?));
-        }
-        if let Some(path) = &self.csv {
-            results.push(files::write(path, &files::csv(outcome)));
-        }
-        if let Some(folder) = &self.svg {
-            for figure in chapters.iter().flat_map(|chapter| &chapter.figures) {
-                let path = folder.join(format!("{}.svg", figure.name));
-                results.push(files::write(&path, &page::standalone(figure)));
-            }
-        }
-        results.into_iter().collect()
-    }
-
-    /// The tables and verdicts for the terminal, and where the page is.
-    fn text(&self, outcome: &Outcome, chapters: &[Chapter], has_page: bool) -> anyhow::Result<String> {
-        let mut text = String::new();
-        for chapter in chapters {
-            writeln!(text, "{}\n", chapter.title)?;
-            for table in &chapter.tables {
-                writeln!(text, "{}", table.to_text())?;
-            }
-            for failure in outcome.study.failures(chapter.experiment) {
-                writeln!(text, "  failed: {failure}")?;
-            }
-            for verdict in &chapter.verdicts {
-                let (mark, answer) = (verdict.answer.mark(), verdict.answer.words());
-                writeln!(text, "  {mark} \"{}\" {answer}. {}\n", verdict.claim, verdict.sentence)?;
-            }
-        }
-        writeln!(text, "~ disturbed by other programs; ± half of the spread of the rounds")?;
-        for note in &outcome.notes {
-            writeln!(text, "note: {note}")?;
-        }
-        if has_page {
-            let path = std::path::absolute(&self.out).context("finding the page")?;
-            writeln!(text, "The pictures: file://{}", path.display())?;
-        }
-        Ok(text)
+    /// Those that are named, or all of them.
+    fn experiments(&self) -> Vec<Experiment> {
+        let flags = [self.active, self.idle, self.rest, self.wakeup, self.cpu, self.tasks];
+        let all = flags.iter().all(|flag| !flag);
+        Experiment::ALL
+            .into_iter()
+            .zip(flags)
+            .filter(|(_, flag)| *flag || all)
+            .map(|(each, _)| each)
+            .collect()
     }
 }
 
-/// What a reader has to know before anything is measured.
-fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
-    let mut notes = plan.notes.clone();
-    notes.push(match (pinning.server, pinning.generator) {
-        (Some(server), Some(generator)) => {
-            format!("The server runs on core {server}, the generator on core {generator}.")
-        }
-        _ => "There is one core only: server and generator share it, so rates are lower and latencies longer than with two."
-            .to_owned(),
-    });
-    if cfg!(debug_assertions) {
-        notes.push("This is a debug build: build with --release before you believe a figure.".to_owned());
-    }
-    if machine.cores.len() > 2 {
-        notes.push("Each server may use one core, however many there are, so that models are compared and not cores.".to_owned());
-    }
-    notes
+/// A part of `sward compare` in a process of its own
+#[derive(clap::Args)]
+pub(crate) struct Step {
+    /// What to do, as JSON
+    step: String,
 }
 
-fn outcome(bench: Bench, machine: Machine, mut notes: Vec<String>) -> Outcome {
-    let took = bench.elapsed();
-    notes.extend(bench.notes);
-    if bench.left_out > 0 {
-        notes.push(format!(
-            "{} measurements were left out, since the time was up; without --quick all are made.",
-            bench.left_out
-        ));
+impl Step {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        output::print(&sward_compare::perform(&self.step)?)
     }
-    let noisy = bench.study.samples.iter().filter(|sample| sample.noisy).count();
-    if noisy > 0 {
-        notes.push(format!(
-            "Other programs disturbed {noisy} of {} measurements, which are marked. On a quiet machine the figures are better.",
-            bench.study.samples.len()
-        ));
-    }
-    Outcome { plan: bench.plan, machine, study: bench.study, took, notes }
 }
 
 /// The command as it was typed, but for the path of the program.

@@ -10,15 +10,13 @@
 //! |---|---|
 //! | `options.rs` | the flags |
 //! | `plan.rs` | what is to be done, free of contradictions |
-//! | `text.rs` | what is sent, and what has to come back |
+//! | `payload.rs` | what is sent, and what has to come back |
 //! | `watcher.rs` | a run from the first connection to the report |
 //! | `run.rs` | what the connections of a run share with its watcher |
 //! | `conversation.rs` | one connection: the closed loop and the open loop |
 //! | `recorder.rs` | latencies, by worker |
 //! | `failure.rs` | what can go wrong, by kind, in words |
 //! | `progress.rs` | what is shown meanwhile |
-//! | `processor.rs` | CPU time, ours and the server's |
-//! | `descriptors.rs` | the limit of open files |
 //! | `report.rs` | the result, for people and as JSON |
 //!
 //! **Closed loop** (no `--rate`): a connection sends `--pipeline` messages, waits for all replies, sends again. A message's latency
@@ -45,57 +43,33 @@
 //! | `connection_messages` | object: `min`, `median`, `max` messages answered to a connection, over all phases: how even the service was |
 //! | `unanswered`, `unanswered_oldest_us` | messages sent and never answered (the server had 2 s after the window), and how long the oldest had waited |
 //! | `idle_closed` | silent connections that the server had closed by the end |
+//! | `complaint` | why the run cannot count as a success, in words; null if it can |
 //! | `errors` | array of `{kind, count, first}`; `kind` is one of `refused`, `reset`, `closed`, `timed_out`, `wrong_bytes`, `surplus_bytes`, `descriptor_limit`, `no_local_port`, `no_reply`, `other`; `first` is the first one in words |
 
 mod conversation;
-mod descriptors;
 mod failure;
 mod options;
+mod payload;
 mod plan;
-pub(crate) mod processor;
 mod progress;
 mod recorder;
 mod report;
 mod run;
-mod text;
 mod watcher;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use crate::{interrupt, output};
 
-use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use crate::output;
-
-pub(crate) use descriptors::reserve as reserve_descriptors;
 pub(crate) use options::Load;
-pub(crate) use plan::{Pace, Plan, Verify};
-pub(crate) use progress::Progress;
-pub(crate) use report::Report;
-pub(crate) use watcher::run;
 
 impl Load {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let plan = self.plan()?;
-        let report = run(plan, self.progress(), interrupt()?)?;
+        let report = watcher::run(plan, self.progress(), interrupt::flag()?)?;
         let text = if self.json { serde_json::to_string(&report)? + "\n" } else { report.to_string() };
         output::print(&text)?;
-        match report.complaint() {
+        match report.complaint {
             Some(complaint) => Err(anyhow::Error::msg(complaint)),
             None => Ok(()),
         }
     }
-}
-
-/// A flag that the first Ctrl-C raises. The second one ends the process.
-pub(crate) fn interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the shutdown looks at the flag before the same signal raises it.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .context("registering for Ctrl-C")?;
-    }
-    Ok(flag)
 }

@@ -1,12 +1,13 @@
 //! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
 
-// Allowed where a program enters green threads: in `serve`, in `connect`, in `load` and in the steps of `compare`.
+// Allowed where a program enters green threads: in `serve`, in `connect` and in `load`.
 #![deny(unsafe_code)]
 
 mod compare;
 mod connect;
 mod duration;
 mod engines;
+mod interrupt;
 mod load;
 mod output;
 mod serve;
@@ -15,6 +16,7 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sward_measure::terminal::printable;
 
 /// Green threads for network programs: serve and connect under any I/O model.
 #[derive(Parser)]
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            sward::report(format_args!("error: {error:#}"));
+            sward::report(printable(&format!("error: {error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,8 @@
-//! Guard pages: the lowest page of every slot faults when touched, so that a stack which overflows cannot
-//! write into its neighbour.
+//! Guards: the lowest 64 KiB of every slot fault when touched, so that a stack which overflows cannot write into its
+//! neighbour. Rust code touches every page of a large frame in turn, and one page would do for it. C code that is compiled
+//! without stack probes does not: a function with a large buffer steps over a page, onto the neighbour's hottest one.
 //!
-//! `MADV_GUARD_INSTALL` (Linux 6.13) marks the page in the page table and costs nothing else. Before that,
+//! `MADV_GUARD_INSTALL` (Linux 6.13) marks the pages in the page table and costs nothing else. Before that,
 //! `mprotect` must do: it splits the slab's map, which costs two maps a guard out of `vm.max_map_count`. When
 //! those ran out, every `mmap` in the process would fail, the allocator's too; so the guards stop at a budget
 //! and leave the rest a few thousand.
@@ -27,7 +28,16 @@ const MAX_MAP_COUNT_DEFAULT: usize = 65_530;
 /// Maps left to the rest of the process: its libraries, heaps, OS threads and files.
 const MAPS_RESERVED: usize = 4_096;
 
-/// How guard pages are made.
+/// Size of a guard in bytes, unless a page is larger. As the guards of Windows and of musl's threads: what a C function takes at
+/// once is nearly always less.
+const GUARD_BYTES: usize = 64 * 1024;
+
+/// Size of a guard in bytes. Safe to call in a signal handler.
+pub(crate) fn guard_bytes() -> usize {
+    GUARD_BYTES.max(page_bytes())
+}
+
+/// How guards are made.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guards {
@@ -50,18 +60,28 @@ static MPROTECT_GUARDS: AtomicUsize = AtomicUsize::new(0);
 /// How many there may be, as last read from the kernel.
 static MPROTECT_GUARDS_MAX: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes the page at `address` a guard page; says which way it was done. `slot_bytes` is for error texts
-/// only.
+/// Whether guards take maps, of which a process has few: then a place in the budget is [claimed](claim) for each.
+pub(crate) fn are_scarce(guards: Guards) -> bool {
+    guards == Guards::Mprotect || MADVISE_REFUSED.load(Ordering::Relaxed)
+}
+
+/// Makes the lowest pages of the slot at `address` a guard; says which way it was done. `stack_bytes` is for error texts only.
+/// With `is_claimed` its place in the budget of `mprotect` guards has been claimed, and is used up if it is needed.
 ///
 /// # Errors
 /// The kernel refuses, or the budget of `mprotect` guards is used up.
 ///
 /// # Safety
-/// The page lies in a slab, and nothing uses its contents.
-pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) -> io::Result<Guards> {
-    if guards == Guards::Automatic && !MADVISE_REFUSED.load(Ordering::Relaxed) {
-        // SAFETY: the caller vouches for the page.
-        if unsafe { libc::madvise(address as *mut libc::c_void, page_bytes(), MADV_GUARD_INSTALL) } == 0 {
+/// The guard lies in a slab, and nothing uses its contents.
+pub(crate) unsafe fn install(
+    address: usize,
+    stack_bytes: usize,
+    guards: Guards,
+    is_claimed: bool,
+) -> io::Result<Guards> {
+    if !are_scarce(guards) {
+        // SAFETY: nothing uses what the range holds, by the contract of this function.
+        if unsafe { libc::madvise(address as *mut libc::c_void, guard_bytes(), MADV_GUARD_INSTALL) } == 0 {
             if MADVISE_PROVEN.load(Ordering::Relaxed) || is_inaccessible(address) {
                 MADVISE_PROVEN.store(true, Ordering::Relaxed);
                 return Ok(Guards::Automatic);
@@ -70,19 +90,23 @@ pub(crate) unsafe fn install(address: usize, slot_bytes: usize, guards: Guards) 
             let error = io::Error::last_os_error();
             if error.raw_os_error() != Some(libc::EINVAL) {
                 let text = format!(
-                    "cannot guard a stack of {slot_bytes} bytes (MADV_GUARD_INSTALL): {error}; use fewer green threads"
+                    "cannot guard a stack of {stack_bytes} bytes (MADV_GUARD_INSTALL): {error}; use fewer green threads"
                 );
                 return Err(io::Error::new(error.kind(), text));
             }
         }
         MADVISE_REFUSED.store(true, Ordering::Relaxed);
     }
-    claim_mprotect_budget(slot_bytes)?;
-    // SAFETY: the caller vouches for the page.
-    if unsafe { libc::mprotect(address as *mut libc::c_void, page_bytes(), libc::PROT_NONE) } != 0 {
+    if !is_claimed {
+        claim(stack_bytes)?;
+    }
+    // SAFETY: nothing uses what the range holds, by the contract of this function.
+    if unsafe { libc::mprotect(address as *mut libc::c_void, guard_bytes(), libc::PROT_NONE) } != 0 {
         let error = io::Error::last_os_error();
-        return_mprotect_budget(1);
-        return Err(no_more_guards(slot_bytes, &error.to_string()));
+        if !is_claimed {
+            return_claims(1);
+        }
+        return Err(no_more_guards(stack_bytes, &error.to_string()));
     }
     Ok(Guards::Mprotect)
 }
@@ -96,13 +120,16 @@ fn is_inaccessible(address: usize) -> bool {
     outcome != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
-/// Gives `guards` guards back to the budget: they are unmapped.
-pub(crate) fn return_mprotect_budget(guards: usize) {
+/// Gives the places of `guards` guards back to the budget: they are unmapped, or have not been made.
+pub(crate) fn return_claims(guards: usize) {
     MPROTECT_GUARDS.fetch_sub(guards, Ordering::Relaxed);
 }
 
-/// Takes one guard out of the budget.
-fn claim_mprotect_budget(slot_bytes: usize) -> io::Result<()> {
+/// Takes one guard out of the budget of `mprotect` guards. `stack_bytes` is for error texts only.
+///
+/// # Errors
+/// It is used up.
+pub(crate) fn claim(stack_bytes: usize) -> io::Result<()> {
     let guards = MPROTECT_GUARDS.fetch_add(1, Ordering::Relaxed);
     if guards < MPROTECT_GUARDS_MAX.load(Ordering::Relaxed) {
         return Ok(());
@@ -113,8 +140,8 @@ fn claim_mprotect_budget(slot_bytes: usize) -> io::Result<()> {
     if guards < guards_max {
         return Ok(());
     }
-    return_mprotect_budget(1);
-    Err(no_more_guards(slot_bytes, &format!("the budget of {guards_max} guard pages is used up")))
+    return_claims(1);
+    Err(no_more_guards(stack_bytes, &format!("the budget of {guards_max} guards is used up")))
 }
 
 /// How many guards a process with that many maps may have: two maps each, and some left for the rest.
@@ -129,11 +156,11 @@ fn max_map_count() -> usize {
 }
 
 /// The error for a guard that cannot be had.
-fn no_more_guards(slot_bytes: usize, reason: &str) -> io::Error {
+fn no_more_guards(stack_bytes: usize, reason: &str) -> io::Error {
     let text = format!(
-        "cannot guard one more stack of {slot_bytes} bytes: {reason}; a guard page costs two maps here, \
+        "cannot guard one more stack of {stack_bytes} bytes: {reason}; a guard costs two maps here, \
          and vm.max_map_count is {}: raise it (sysctl -w vm.max_map_count=1000000), use fewer green threads, \
-         or Linux 6.13 or later, where guard pages cost none",
+         or Linux 6.13 or later, where guards cost none",
         max_map_count()
     );
     io::Error::new(io::ErrorKind::OutOfMemory, text)

@@ -11,9 +11,10 @@
 //! |---|---|
 //! | `slab.rs` | address space, cut into slots; the process-wide list of all slabs |
 //! | `page.rs` | the size of a page |
-//! | `guard.rs` | guard pages: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
+//! | `guard.rs` | guards of 64 KiB: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
 //! | `stack.rs` | one slot, as a stack |
-//! | `pool.rs` | one worker's stacks: reuse, growth, trimming |
+//! | `pool.rs` | one worker's stacks: promises, reuse, trimming |
+//! | `class.rs` | its stacks of one size |
 //! | `coroutine.rs` | a function on a stack; the one place where execution switches |
 //! | `overflow.rs` | the report of a stack overflow |
 //! | `last_words.rs` | what a process says before it aborts |
@@ -39,6 +40,7 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod class;
 mod coroutine;
 mod guard;
 mod last_words;

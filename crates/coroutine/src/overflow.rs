@@ -1,10 +1,10 @@
-//! The report of a stack overflow. A green thread that runs into its guard page raises SIGSEGV; the handler
-//! here finds out whose guard page it was, prints what std prints for an OS thread, with the size and the
+//! The report of a stack overflow. A green thread that runs into its guard raises SIGSEGV; the handler
+//! here finds out whose guard it was, prints what std prints for an OS thread, with the size and the
 //! remedy, and aborts.
 //!
 //! Protocol:
 //! - The handlers of SIGSEGV and SIGBUS are installed once for the process and stay. A fault anywhere else
-//!   than in a guard page of a slab goes on to the handler that was there before: std's own, which reports
+//!   than in a guard of a slab goes on to the handler that was there before: std's own, which reports
 //!   overflows of OS threads.
 //! - A handler cannot run on the stack that has just overflowed, so each worker has an alternate signal
 //!   stack. std gives one to its threads; [`watch_overflow`] gives one to those that lack it.
@@ -67,7 +67,7 @@ impl OverflowReport {
         self.id = id;
     }
 
-    /// Size of the stack that overflowed in bytes, guard page included. Async-signal-safe.
+    /// Size of the stack that overflowed in bytes. Async-signal-safe.
     pub fn stack_bytes(&self) -> usize {
         self.stack_bytes
     }
@@ -157,7 +157,7 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     if code > 0
         && let Some(slab) = slab::guarded_by(address)
     {
-        report_and_abort(slab.slot_bytes);
+        report_and_abort(slab.stack_bytes);
     }
     // SAFETY: the arguments are those of the kernel.
     unsafe { pass_on(signal, code, info, context) };

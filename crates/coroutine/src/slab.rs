@@ -13,7 +13,7 @@ use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use crate::guard::{self, Guards};
+use crate::guard::{self, Guards, guard_bytes};
 use crate::page::page_bytes;
 
 /// A slab never takes more address space than this, in bytes, unless a single slot does.
@@ -34,18 +34,19 @@ static NEWEST: AtomicPtr<Slab> = AtomicPtr::new(ptr::null_mut());
 ///    ┌───────┬──────────────────────┬───────┬─────────────────────┬───────┬── ... ───────┐
 ///    │ guard │        <── stack ─┤··│ guard │      <── stack ─┤···│ guard │              │
 ///    └───────┴──────────────────────┴───────┴─────────────────────┴───────┴── ... ───────┘
-///    ├─page──┤                   ├──┤ colour: (slot % 32) * 64 bytes
+///    ├64 KiB─┼──── stack_bytes ─────┤
+///    │                           ├──┤ colour: (slot % 32) * 64 bytes
 ///    ├───────── slot_bytes ─────────┤
 /// ```
 ///
 /// A million stacks of 64 KiB on 4 KiB pages, each suspended in a shallow call:
 ///
 /// ```text
-///  address space   1,000,000 × 64 KiB = 61 GiB   39 slabs: 64, 128, ... 32,768 slots (2 GiB), 32,768, ...
-///  maps            39, or fewer                  the kernel merges neighbouring slabs
-///  resident        1,000,000 × 4 KiB = 3.8 GiB   the top page of each slot
-///  page tables     1,000,000 × 128 bytes         one 4 KiB table maps 2 MiB: 32 slots
-///  guards          no memory of their own        a mark in that page table
+///  address space   1,000,000 × 128 KiB = 122 GiB  69 slabs: 64, 128, ... 16,384 slots (2 GiB), 16,384, ...
+///  maps            69, or fewer                   the kernel merges neighbouring slabs
+///  resident        1,000,000 × 4 KiB = 3.8 GiB    the top page of each slot
+///  page tables     1,000,000 × 256 bytes          one 4 KiB table maps 2 MiB: 16 slots
+///  guards          no memory of their own         marks in that page table
 /// ```
 #[derive(Debug)]
 pub(crate) struct Slab {
@@ -53,8 +54,10 @@ pub(crate) struct Slab {
     start: usize,
     /// How many slots there are.
     slots: usize,
-    /// Bytes from one slot to the next, guard page included.
+    /// Bytes from one slot to the next, guard included.
     pub(crate) slot_bytes: usize,
+    /// What a stack in it can be used for, in bytes: the slot without its guard.
+    pub(crate) stack_bytes: usize,
     /// Number of the pool that owns it (see [`crate::StackPool`]).
     pub(crate) pool: u64,
     /// Position among the slabs of its size in that pool.
@@ -74,23 +77,24 @@ unsafe impl Send for Slab {}
 unsafe impl Sync for Slab {}
 
 impl Slab {
-    /// Maps a slab with slots of `slot_bytes` bytes (a multiple of the page size), and publishes it. It has
+    /// Maps a slab for stacks of `stack_bytes` bytes (a multiple of the page size), and publishes it. It has
     /// twice the slots of `previous`; fewer, when the kernel refuses so much address space.
     ///
     /// # Errors
     /// The kernel refuses even one slot.
     pub(crate) fn map(
-        slot_bytes: usize,
+        stack_bytes: usize,
         previous: Option<&Slab>,
         pool: u64,
         index: usize,
     ) -> io::Result<&'static Slab> {
+        let slot_bytes = stack_bytes + guard_bytes();
         let slots_max = (SLAB_BYTES_MAX / slot_bytes).max(1);
         let mut slots = previous.map_or(FIRST_SLAB_SLOTS, |slab| slab.slots * 2).min(slots_max);
         let start = loop {
             match reserve(slots * slot_bytes) {
                 Ok(start) => break start,
-                Err(error) if slots == 1 => return Err(refused(slot_bytes, &error)),
+                Err(error) if slots == 1 => return Err(refused(stack_bytes, &error)),
                 Err(_) => slots /= 2,
             }
         };
@@ -98,6 +102,7 @@ impl Slab {
             start,
             slots,
             slot_bytes,
+            stack_bytes,
             pool,
             index,
             live: AtomicBool::new(true),
@@ -116,24 +121,25 @@ impl Slab {
         self.slots * self.slot_bytes
     }
 
-    /// Address of the lowest byte of a slot, which is that of its guard page.
+    /// Address of the lowest byte of a slot, where its guard begins.
     pub(crate) fn slot_address(&self, slot: usize) -> usize {
         debug_assert!(slot < self.slots);
         self.start + slot * self.slot_bytes
     }
 
-    /// Makes the lowest page of a slot a guard page.
+    /// Makes the lowest pages of a slot a guard, and says how. See [`guard::install`] for `is_claimed`.
     ///
     /// # Errors
     /// See [`Guards`].
-    pub(crate) fn guard_slot(&self, slot: usize, guards: Guards) -> io::Result<()> {
+    pub(crate) fn guard_slot(&self, slot: usize, guards: Guards, is_claimed: bool) -> io::Result<Guards> {
+        let address = self.slot_address(slot);
         // SAFETY: the slot lies in this live slab, was not handed out yet, and so nothing uses its lowest
-        // page.
-        let kind = unsafe { guard::install(self.slot_address(slot), self.slot_bytes, guards)? };
+        // pages.
+        let kind = unsafe { guard::install(address, self.stack_bytes, guards, is_claimed)? };
         if kind == Guards::Mprotect {
             self.mprotect_guards.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(kind)
     }
 
     /// Gives the address space back to the kernel.
@@ -148,17 +154,17 @@ impl Slab {
         // Can fail only for want of maps (the range is the middle of a merged one); the address space is lost
         // then.
         if outcome == 0 {
-            guard::return_mprotect_budget(self.mprotect_guards.load(Ordering::Relaxed));
+            guard::return_claims(self.mprotect_guards.load(Ordering::Relaxed));
         }
     }
 }
 
-/// The live slab in whose guard pages `address` lies. Safe to call in a signal handler.
+/// The live slab in one of whose guards `address` lies. Safe to call in a signal handler.
 pub(crate) fn guarded_by(address: usize) -> Option<&'static Slab> {
     slabs().find(|slab| {
         let offset = address.wrapping_sub(slab.start);
         let inside = offset < slab.bytes() && slab.live.load(Ordering::Acquire);
-        inside && offset % slab.slot_bytes < page_bytes()
+        inside && offset % slab.slot_bytes < guard_bytes()
     })
 }
 
@@ -234,9 +240,9 @@ fn publish(slab: Slab) -> &'static Slab {
 }
 
 /// The error for an `mmap` that the kernel refused.
-fn refused(slot_bytes: usize, error: &io::Error) -> io::Error {
+fn refused(stack_bytes: usize, error: &io::Error) -> io::Error {
     let text = format!(
-        "cannot map a stack of {slot_bytes} bytes: {error}; use fewer or smaller stacks, or loosen \
+        "cannot map a stack of {stack_bytes} bytes: {error}; use fewer or smaller stacks, or loosen \
          what limits address space: `ulimit -v`, vm.max_map_count, vm.overcommit_memory (2 is strict)"
     );
     io::Error::new(error.kind(), text)

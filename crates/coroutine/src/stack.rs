@@ -10,6 +10,7 @@ use std::ptr::{self, NonNull};
 
 use corosensei::stack::StackPointer;
 
+use crate::guard::guard_bytes;
 use crate::page::page_bytes;
 use crate::prefetch::prefetch;
 use crate::slab::Slab;
@@ -27,17 +28,17 @@ const COLOURS: usize = 32;
 /// How many bytes [`Stack::place`] gives away at most: with the colour, less than a page.
 const PLACED_BYTES_MAX: usize = 1024;
 
-/// A stack with a guard page.
+/// A stack with a guard below it.
 ///
 /// ```text
-///  limit        limit + page              base                              limit + size
-///    │ guard page │ <── grows this way ─────┤ what is placed │ colour, unused     │
+///  limit    limit + guard             base                              limit + guard + size
+///    │ guard  │ <── grows this way ─────┤ what is placed │ colour, unused     │
 /// ```
 #[must_use = "a stack that is dropped, not given back to its pool, is lost"]
 pub struct Stack {
     /// Where execution starts, going down. 16-byte aligned.
     base: StackPointer,
-    /// Lowest address of the slot, which is that of its guard page.
+    /// Lowest address of the slot, where its guard begins.
     limit: StackPointer,
     /// The slab that it lies in. Live as long as the stack is out.
     slab: &'static Slab,
@@ -49,7 +50,7 @@ impl Stack {
     /// The stack in a slot of a slab.
     ///
     /// # Safety
-    /// The slot's guard page is installed, and no other `Stack` for the slot exists.
+    /// The slot's guard is installed, and no other `Stack` for the slot exists.
     pub(crate) unsafe fn in_slot(slab: &'static Slab, slot: usize) -> Stack {
         let limit = slab.slot_address(slot);
         let base = limit + slab.slot_bytes - slot % COLOURS * COLOUR_BYTES;
@@ -91,14 +92,20 @@ impl Stack {
         self.placed = 0;
     }
 
-    /// Size of the whole slot in bytes, guard page included: what was asked for, rounded up to pages.
+    /// Size in bytes, without the guard: what was asked for, rounded up to pages.
+    #[inline]
     pub fn size(&self) -> usize {
-        self.slab.slot_bytes
+        self.slab.stack_bytes
     }
 
-    /// Whether an address lies in the slot, guard page included.
+    /// Whether an address lies in the slot, guard included.
     pub fn contains(&self, address: usize) -> bool {
-        address.wrapping_sub(self.limit.get()) < self.size()
+        address.wrapping_sub(self.limit.get()) < self.slab.slot_bytes
+    }
+
+    /// Lowest address of what may be used, just above the guard.
+    fn lowest(&self) -> usize {
+        self.limit.get() + guard_bytes()
     }
 
     /// How many bytes of the slot are resident in memory. Until the pool trims it, that is the deepest use so
@@ -106,9 +113,9 @@ impl Stack {
     pub fn resident_bytes(&self) -> usize {
         const CHUNK_PAGES: usize = 256;
         let page = page_bytes();
-        let top = self.limit.get() + self.size();
+        let top = self.lowest() + self.size();
         let mut resident_pages = 0;
-        for start in (self.limit.get() + page..top).step_by(CHUNK_PAGES * page) {
+        for start in (self.lowest()..top).step_by(CHUNK_PAGES * page) {
             let bytes = (top - start).min(CHUNK_PAGES * page);
             let mut pages = [0u8; CHUNK_PAGES];
             // SAFETY: the range lies in the slot, which is mapped; `pages` has a byte for each of its pages.
@@ -125,10 +132,8 @@ impl Stack {
 
     /// Gives all its memory back to the kernel. `&mut`, as a free stack only may lose its contents. A system call.
     pub fn release(&mut self) {
-        let page = page_bytes();
-        let start = self.limit.get() + page;
         // SAFETY: the range lies in the slot, and whoever can have a `&mut Stack` has it free: nothing lives in it.
-        unsafe { libc::madvise(start as *mut libc::c_void, self.size() - page, libc::MADV_DONTNEED) };
+        unsafe { libc::madvise(self.lowest() as *mut libc::c_void, self.size(), libc::MADV_DONTNEED) };
     }
 }
 
@@ -142,8 +147,8 @@ impl fmt::Debug for Stack {
     }
 }
 
-// SAFETY: the lowest page of the slot is a guard page (`in_slot`), at least two usable pages lie above it
-// (`StackPool::take`), of which the colour takes less than one half of one and `place` 1024 bytes, and `base` is aligned: slots are
+// SAFETY: the lowest pages of the slot are a guard (`in_slot`), at least two usable pages lie above it
+// (`stack_bytes` in `pool.rs`), of which the colour takes less than one half of one and `place` 1024 bytes, and `base` is aligned: slots are
 // page-aligned, colours are 64 bytes and what is placed takes multiples of 16.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]

@@ -8,9 +8,12 @@
 mod child;
 
 use std::hint::black_box;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::thread;
 
-use sward_coroutine::{Coroutine, Guards, OverflowReport, StackPool, watch_overflow};
+use corosensei::stack::Stack as _;
+use sward_coroutine::{Coroutine, Guards, OverflowReport, Stack, StackPool, watch_overflow};
 
 const STACK_BYTES: usize = 256 * 1024;
 
@@ -51,6 +54,29 @@ fn overflow(mut pool: StackPool) {
     coroutine.resume();
 }
 
+/// The lowest address of a stack that may be touched: the kernel is asked, by a system call that reads it.
+fn end(stack: &Stack) -> usize {
+    let (_reader, writer) = io::pipe().unwrap();
+    let limit = stack.limit().get();
+    // SAFETY: the call reads a byte, or fails with EFAULT.
+    let is_readable =
+        |address: usize| unsafe { libc::write(writer.as_raw_fd(), address as *const libc::c_void, 1) == 1 };
+    (limit..).step_by(4096).find(|&address| is_readable(address)).unwrap()
+}
+
+/// Writes 60 KiB below the end of a stack, as C code without stack probes may, between two neighbours that are in use.
+fn jump_over_the_end(mut pool: StackPool) {
+    let neighbours = [pool.take(STACK_BYTES).unwrap(), pool.take(STACK_BYTES).unwrap()];
+    let upper = neighbours.into_iter().max_by_key(|stack| stack.limit()).unwrap();
+    let target = end(&upper) - 60 * 1024;
+    // SAFETY: borrows nothing, does not unwind.
+    let mut coroutine = unsafe {
+        // SAFETY: none: the fault is the test.
+        Coroutine::new(upper, move |_| black_box(target as *mut u64).write_volatile(1))
+    };
+    coroutine.resume();
+}
+
 /// Faults at an address that is nobody's guard page.
 fn fault() {
     // SAFETY: none: the fault is the test.
@@ -78,6 +104,24 @@ fn overflow_is_reported_with_mprotect_guards() {
     let child = child::run("overflow_is_reported_with_mprotect_guards", || {
         let _watch = watch_overflow(describe);
         overflow(StackPool::with_guards(Guards::Mprotect));
+    });
+    assert_reported(&child, "'deep thinker' (green thread 42)");
+}
+
+#[test]
+fn a_write_far_below_the_end_is_an_overflow() {
+    let child = child::run("a_write_far_below_the_end_is_an_overflow", || {
+        let _watch = watch_overflow(describe);
+        jump_over_the_end(StackPool::new());
+    });
+    assert_reported(&child, "'deep thinker' (green thread 42)");
+}
+
+#[test]
+fn a_write_far_below_the_end_is_an_overflow_with_mprotect_guards() {
+    let child = child::run("a_write_far_below_the_end_is_an_overflow_with_mprotect_guards", || {
+        let _watch = watch_overflow(describe);
+        jump_over_the_end(StackPool::with_guards(Guards::Mprotect));
     });
     assert_reported(&child, "'deep thinker' (green thread 42)");
 }

@@ -6,14 +6,16 @@ use sward_coroutine::{Guards, Stack, StackPool};
 
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Whether the slot that begins at an address is mapped. Its second page is asked about: the guard is mapped, too, but
+/// Whether the slot that begins at an address is mapped. Its last page is asked about: the guard is mapped, too, but
 /// emulators deny it.
 fn is_mapped(address: usize) -> bool {
     let mut residency = 0u8;
     // SAFETY: mincore writes a byte for the page; of an unmapped one it says ENOMEM.
     unsafe {
         let page_bytes = libc::sysconf(libc::_SC_PAGESIZE) as usize;
-        libc::mincore((address + page_bytes) as *mut libc::c_void, page_bytes, &mut residency) == 0
+        let guard_bytes = page_bytes.max(64 * 1024);
+        let last_page = address + guard_bytes + STACK_BYTES - page_bytes;
+        libc::mincore(last_page as *mut libc::c_void, page_bytes, &mut residency) == 0
     }
 }
 

@@ -49,6 +49,8 @@ mod runtime;
 pub mod sync;
 pub mod thread;
 pub mod time;
+#[cfg(doctest)]
+mod variance;
 
 #[doc(no_inline)]
 pub use std::io;

@@ -21,6 +21,7 @@
 //!   scope_data.rs    threads whose end somebody waits for                 any thread
 //!   offload.rs       OS threads for calls that cannot but block           any thread
 //!   futex.rs         how an OS thread sleeps on its wake-up word          that OS thread
+//!   stack_order.rs   the stack of a thread that has not started          the spawner; the worker
 //!   span.rs          a tracing span for each thread, if asked for         the owning worker
 //! ```
 
@@ -39,6 +40,7 @@ pub(crate) mod scope_data;
 pub(crate) mod shared;
 #[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
 pub(crate) mod span;
+pub(crate) mod stack_order;
 pub(crate) mod storage;
 pub(crate) mod task;
 pub(crate) mod timers;
@@ -191,8 +193,8 @@ impl Builder {
     /// As [`run`].
     ///
     /// # Errors
-    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, if another variable of sward's means nothing, or if an OS thread
-    /// cannot be started.
+    /// If the engine cannot be opened, if `SWARD_ENGINE` names none, if another variable of sward's means nothing, if an OS thread
+    /// cannot be started, or if there is no memory for the main thread's stack.
     ///
     /// # Panics
     /// If `main` panics, with its panic; and if called inside a green thread.
@@ -216,6 +218,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind, &settings));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
+        let main_stack = first.promise_stack(MAIN_STACK_BYTES)?;
         let main = move || {
             let stop = stop;
             let result = main();
@@ -238,7 +241,7 @@ impl Builder {
             start_workers(scope, &shared, queues, kind).inspect_err(|_| shared.stop())?;
             let name = Some("main".into());
             let task =
-                Task::green(Arc::clone(&shared), Some(0), name, packet.start(), MAIN_STACK_BYTES, spawned_at);
+                Task::green(Arc::clone(&shared), Some(0), name, packet.start(), main_stack, spawned_at);
             shared.set_main(&task);
             shared.send_start(0, task);
             first.run();
@@ -363,7 +366,8 @@ impl Handle {
         Worker::current().map(|(worker, _)| Handle(Arc::clone(worker.shared())))
     }
 
-    /// Starts a green thread in this runtime, from any thread. Once the runtime is ending, the thread does not start and
+    /// Starts a green thread in this runtime, from any thread. If there is no stack for it when it is to start, [joining](JoinHandle::join) it
+    /// says so. Once the runtime is ending, the thread does not start and
     /// [joining](JoinHandle::join) it says [`Cancelled`](crate::thread::Cancelled).
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>

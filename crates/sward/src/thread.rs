@@ -10,7 +10,7 @@ mod scope;
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, pani
 /// The new thread first runs when the caller blocks, or earlier on another worker.
 ///
 /// # Panics
-/// Outside a runtime, if the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
+/// If there is no memory for its stack, or the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
 ///
 /// ```
 /// let thread = sward::thread::spawn(|| "hello".len());
@@ -145,6 +145,10 @@ where
 /// A handle to a thread: [`std::thread::Thread`].
 #[derive(Clone)]
 pub struct Thread(Arc<Task>);
+
+// As std's: whoever unwinds leaves nothing half done in it.
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 impl Thread {
     pub(crate) fn new(task: Arc<Task>) -> Thread {

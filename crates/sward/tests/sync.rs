@@ -3,6 +3,8 @@
 
 #[path = "sync/beyond_std.rs"]
 mod beyond_std;
+#[path = "sync/callbacks.rs"]
+mod callbacks;
 #[path = "sync/channels.rs"]
 mod channels;
 #[path = "sync/locks.rs"]
@@ -19,3 +21,5 @@ mod queues;
 mod rain;
 #[path = "sync/selects.rs"]
 mod selects;
+#[path = "sync/spinning.rs"]
+mod spinning;

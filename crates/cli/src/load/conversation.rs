@@ -20,10 +20,10 @@ use sward::thread::{self, Thread};
 use sward::time::Duration;
 
 use super::failure::Failure;
+use super::payload::{Payload, Replies};
 use super::plan::Pace;
 use super::recorder::Recorder;
 use super::run::Run;
-use super::text::{Replies, Text};
 
 /// The most bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -37,7 +37,7 @@ pub(super) fn converse(run: &Run, number: usize, stream: &TcpStream) -> Result<(
     let account = Account {
         run,
         flow: &flow,
-        replies: Replies::new(&run.text, number, run.plan.size),
+        replies: Replies::new(&run.payload, number, run.plan.size),
         recorder: run.recorder(),
         number,
     };
@@ -184,14 +184,14 @@ impl Drop for Account<'_> {
 fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Failure> {
     let run = account.run;
     let batch = run.plan.size * run.plan.pipeline;
-    let mut place = Text::place(account.number);
+    let mut place = Payload::offset(account.number);
     // Room for a byte more than is asked for: a surplus is seen as soon as it comes.
     let mut buffer = vec![0; batch.min(READ_BYTES) + 1];
     let mut now = run.now();
     while !run.is_stopping() {
         // The last reply's time is good enough, as nothing has been waited for since.
         account.flow.sending(now, run.plan.pipeline as u64);
-        stream.write_all(run.text.at(place, batch)).map_err(|error| account.broken(error))?;
+        stream.write_all(run.payload.at(place, batch)).map_err(|error| account.broken(error))?;
         place.advance(batch);
         let mut missing = batch;
         while missing > 0 {
@@ -237,7 +237,7 @@ fn duplex(account: Account<'_>, stream: &TcpStream) -> Result<(), Failure> {
 /// The writer: sends what is due until the run stops or the reader ends.
 fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Result<()> {
     let recorder = run.recorder();
-    let mut place = Text::place(number);
+    let mut place = Payload::offset(number);
     let burst = run.plan.burst() as u64;
     while !run.is_stopping() && !flow.over.load(Ordering::Acquire) {
         let (now, sent) = (run.now(), flow.sent.load(Ordering::Relaxed));
@@ -262,7 +262,7 @@ fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Re
         };
         let length = count as usize * run.plan.size;
         flow.sending(now, count);
-        stream.write_all(run.text.at(place, length))?;
+        stream.write_all(run.payload.at(place, length))?;
         place.advance(length);
     }
     Ok(())
@@ -271,8 +271,8 @@ fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Re
 /// The reader: takes replies until the server closes.
 fn receive(mut account: Account<'_>, stream: &TcpStream, writer: Thread) -> Result<(), Failure> {
     /// Lets the writer end, too, however the reader does.
-    struct Over<'a>(&'a Flow, &'a TcpStream, &'a Thread);
-    impl Drop for Over<'_> {
+    struct EndWriter<'a>(&'a Flow, &'a TcpStream, &'a Thread);
+    impl Drop for EndWriter<'_> {
         fn drop(&mut self) {
             self.0.over.store(true, Ordering::Release);
             let _ = self.1.shutdown(Shutdown::Both);
@@ -280,7 +280,7 @@ fn receive(mut account: Account<'_>, stream: &TcpStream, writer: Thread) -> Resu
         }
     }
     let flow = account.flow;
-    let _over = Over(flow, stream, &writer);
+    let _end = EndWriter(flow, stream, &writer);
     let mut buffer = vec![0; READ_BYTES.min(account.run.plan.size * account.run.plan.burst())];
     loop {
         let length = read(stream, &mut buffer).map_err(|error| account.broken(error))?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sward::time::Duration;
 
 /// Why a connection ended before the run did.
@@ -26,7 +26,7 @@ pub(super) enum Failure {
 }
 
 /// The kinds that failures are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FailureKind {
     /// Nothing listens.
@@ -155,7 +155,7 @@ impl fmt::Display for FailureKind {
 }
 
 /// Failures of one kind.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct FailureCount {
     /// Which kind.
     pub(crate) kind: FailureKind,

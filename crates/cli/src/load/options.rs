@@ -7,7 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sward::EngineKind;
 use sward::time::Duration;
 
-use super::{Pace, Plan, Progress, Verify};
+use super::plan::{LoadPlan, Pace, Verify};
+use super::progress::Progress;
 use crate::duration;
 
 /// Load a server and measure it: rate, latencies, CPU per message; every reply is checked
@@ -88,8 +89,8 @@ impl Load {
     ///
     /// # Errors
     /// It is more than can be done.
-    pub(super) fn plan(&self) -> anyhow::Result<Plan> {
-        let plan = Plan {
+    pub(super) fn plan(&self) -> anyhow::Result<LoadPlan> {
+        let plan = LoadPlan {
             address: self.addr.clone(),
             connections: self.connections as usize,
             idle: self.idle as usize,

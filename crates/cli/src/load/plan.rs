@@ -1,8 +1,8 @@
-//! What a run is to do. Free of contradictions once [`Plan::check`] has passed.
+//! What a run is to do. Free of contradictions once [`LoadPlan::check`] has passed.
 
 use anyhow::ensure;
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sward::EngineKind;
 use sward::time::Duration;
 
@@ -18,7 +18,7 @@ const BATCH_BYTES_MAX: usize = 1 << 28;
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     /// `HOST:PORT` of the server.
     pub(crate) address: String,
     /// How many connections send.
@@ -57,7 +57,7 @@ pub(crate) enum Pace {
 }
 
 /// What replies are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verify {
     /// What was sent, with ASCII letters in upper case
@@ -68,7 +68,7 @@ pub(crate) enum Verify {
     None,
 }
 
-impl Plan {
+impl LoadPlan {
     /// Whether it can be done at all.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sward::time::Duration;
-
-use super::report::{Count, Micros};
+use sward_measure::quantity::{count, micros};
 
 /// The resolution of the bar.
 const BAR_STEPS: u64 = 1000;
@@ -102,13 +101,12 @@ impl Progress {
 }
 
 fn numbers(moment: &Moment<'_>) -> String {
-    let rate = Count((moment.latency.len() as f64 / moment.since.as_secs_f64()) as u64);
-    let quantile = |quantile| Micros(moment.latency.value_at_quantile(quantile) as f64 / 1e3);
+    let rate = count(moment.latency.len() as f64 / moment.since.as_secs_f64());
+    let quantile = |quantile| micros(moment.latency.value_at_quantile(quantile) as f64 / 1e3);
     format!(
-        "{:>9}/s  p50 {:<7}  p99 {:<7}  {} errors  {} connections",
-        rate.to_string(),
-        quantile(0.5).to_string(),
-        quantile(0.99).to_string(),
+        "{rate:>9}/s  p50 {:<7}  p99 {:<7}  {} errors  {} connections",
+        quantile(0.5),
+        quantile(0.99),
         moment.errors,
         moment.connections
     )

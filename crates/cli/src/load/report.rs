@@ -3,11 +3,12 @@
 use std::fmt;
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sward::time::Duration;
+use sward_measure::quantity::{bytes, count, micros};
 
 use super::failure::{FailureCount, Failures};
-use super::plan::{Pace, Plan, Verify};
+use super::plan::{LoadPlan, Pace, Verify};
 use super::recorder::Measured;
 use super::run::Ended;
 
@@ -21,7 +22,7 @@ const RATE_REACHED: f64 = 0.98;
 const BAR: f64 = 40.0;
 
 /// What a run has found. Times are in the unit that their name ends in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) address: String,
     pub(crate) connections: usize,
@@ -48,11 +49,12 @@ pub(crate) struct Report {
     pub(crate) unanswered: u64,
     pub(crate) unanswered_oldest_us: f64,
     pub(crate) idle_closed: usize,
+    pub(crate) complaint: Option<String>,
     pub(crate) errors: Vec<FailureCount>,
 }
 
 /// A distribution of times, in microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -63,7 +65,7 @@ pub(crate) struct Quantiles {
 }
 
 /// A step of the histogram: latencies above `from_us`, up to `to_us`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Bucket {
     pub(crate) from_us: f64,
     pub(crate) to_us: f64,
@@ -71,7 +73,7 @@ pub(crate) struct Bucket {
 }
 
 /// How evenly connections were served.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Spread {
     pub(crate) min: u64,
     pub(crate) median: u64,
@@ -101,13 +103,21 @@ pub(super) struct Outcome {
 
 impl Report {
     /// To be called inside the runtime of the run.
-    pub(super) fn new(plan: &Plan, outcome: Outcome) -> Report {
+    pub(super) fn new(plan: &LoadPlan, outcome: Outcome) -> Report {
         let Outcome { measured: Measured { latency, lateness }, ended, .. } = outcome;
         let Window { length, own, server } = outcome.window.unwrap_or_default();
         let (seconds, messages) = (length.as_secs_f64(), latency.len());
         let per_second = if seconds > 0.0 { messages as f64 / seconds } else { 0.0 };
         let per_message =
             |time: Duration| (messages > 0).then(|| rounded(time.as_secs_f64() * 1e6 / messages as f64));
+        let errors = outcome.failures.into_counts();
+        let complaint = match errors.iter().map(|error| error.count).sum::<u64>() {
+            0 if messages == 0 && !outcome.interrupted => {
+                Some("no message was answered in the measured time".to_owned())
+            }
+            0 => None,
+            failed => Some(format!("{failed} of {} connections failed", plan.connections + plan.idle)),
+        };
         let percent = |time: Duration| rounded(time.as_secs_f64() / seconds.max(1e-9) * 100.0);
         Report {
             address: plan.address.clone(),
@@ -138,19 +148,8 @@ impl Report {
             unanswered: ended.unanswered,
             unanswered_oldest_us: rounded(ended.oldest.as_secs_f64() * 1e6),
             idle_closed: outcome.idle_closed,
-            errors: outcome.failures.into_counts(),
-        }
-    }
-
-    /// Why the run cannot count as a success, if it cannot.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        let failed: u64 = self.errors.iter().map(|error| error.count).sum();
-        match failed {
-            0 if self.messages == 0 && !self.interrupted => {
-                Some("no message was answered in the measured time".into())
-            }
-            0 => None,
-            _ => Some(format!("{failed} of {} connections failed", self.connections + self.idle)),
+            complaint,
+            errors,
         }
     }
 
@@ -178,8 +177,8 @@ impl Report {
         if self.unanswered > 0 {
             notes.push(format!(
                 "{} messages were sent and never answered; the oldest had waited {}",
-                Count(self.unanswered),
-                Micros(self.unanswered_oldest_us)
+                count(self.unanswered as f64),
+                micros(self.unanswered_oldest_us)
             ));
         }
         if self.idle_closed > 0 {
@@ -212,11 +211,11 @@ impl fmt::Display for Report {
         };
         writeln!(formatter, "  {verify}; {measured}; {engine}, workers: {workers}")?;
         writeln!(formatter)?;
-        let (messages, rate) = (Count(self.messages), Count(self.messages_per_second as u64));
+        let (messages, rate) = (count(self.messages as f64), count(self.messages_per_second));
         writeln!(
             formatter,
             "  messages    {messages}: {rate}/s, {}/s each way",
-            Bytes(self.bytes_per_second)
+            bytes(self.bytes_per_second)
         )?;
         if let Some(latency) = &self.latency_us {
             writeln!(formatter, "  latency     {latency}")?;
@@ -225,7 +224,7 @@ impl fmt::Display for Report {
             writeln!(formatter, "  sent late   {late} (part of the latency)")?;
         }
         let Spread { min, median, max } = self.connection_messages;
-        let [min, median, max] = [min, median, max].map(Count);
+        let [min, median, max] = [min, median, max].map(|messages| count(messages as f64));
         writeln!(
             formatter,
             "  connection  {min} messages at least, {median} median, {max} at most, all phases"
@@ -260,7 +259,7 @@ impl Report {
         for Bucket { to_us, messages, .. } in &self.histogram {
             let bar = "█".repeat((*messages as f64 / most as f64 * BAR).ceil() as usize);
             let share = *messages as f64 / self.messages as f64 * 100.0;
-            writeln!(formatter, "  {:>10}  {share:>6.2} %  {bar}", Micros(*to_us).to_string())?;
+            writeln!(formatter, "  {:>10}  {share:>6.2} %  {bar}", micros(*to_us))?;
         }
         Ok(())
     }
@@ -283,7 +282,7 @@ impl Quantiles {
 
 impl fmt::Display for Quantiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(Micros);
+        let [p50, p90, p99, p999, max] = [self.p50, self.p90, self.p99, self.p999, self.max].map(micros);
         write!(formatter, "p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}")
     }
 }
@@ -320,7 +319,7 @@ fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
 
 /// A rate that was asked for. Only whole ones are long.
 fn rate_text(rate: f64) -> String {
-    if rate.fract() == 0.0 { Count(rate as u64).to_string() } else { rate.to_string() }
+    if rate.fract() == 0.0 { count(rate) } else { rate.to_string() }
 }
 
 /// What a message of JSON needs, and no more digits.
@@ -328,76 +327,9 @@ fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// A number with its thousands apart: `1,234,567`.
-pub(super) struct Count(pub(super) u64);
-
-impl fmt::Display for Count {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index).is_multiple_of(3) {
-                formatter.write_str(",")?;
-            }
-            write!(formatter, "{digit}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A time in microseconds, in the unit that suits it.
-pub(super) struct Micros(pub(super) f64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            micros if micros < 1e3 => (micros, "µs"),
-            micros if micros < 1e6 => (micros / 1e3, "ms"),
-            micros => (micros / 1e6, "s"),
-        };
-        three_digits(formatter, value)?;
-        write!(formatter, " {unit}")
-    }
-}
-
-/// A number of bytes, in the unit that suits it.
-struct Bytes(f64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            bytes if bytes < 1e3 => (bytes, "B"),
-            bytes if bytes < 1e6 => (bytes / 1e3, "kB"),
-            bytes if bytes < 1e9 => (bytes / 1e6, "MB"),
-            bytes => (bytes / 1e9, "GB"),
-        };
-        three_digits(formatter, value)?;
-        write!(formatter, " {unit}")
-    }
-}
-
-fn three_digits(formatter: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
-    let decimals = match value {
-        value if value < 9.995 && value != value.trunc() => 2,
-        value if value < 99.95 && value != value.trunc() => 1,
-        _ => 0,
-    };
-    write!(formatter, "{value:.decimals$}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!(Count(1_234_567).to_string(), "1,234,567");
-        assert_eq!(Count(123).to_string(), "123");
-        assert_eq!(Micros(1.234).to_string(), "1.23 µs");
-        assert_eq!(Micros(198.4).to_string(), "198 µs");
-        assert_eq!(Micros(50_000.0).to_string(), "50 ms");
-        assert_eq!(Micros(2_340_000.0).to_string(), "2.34 s");
-        assert_eq!(Bytes(20_012_345.0).to_string(), "20.0 MB");
-    }
 
     #[test]
     fn buckets_hold_every_message_once() {

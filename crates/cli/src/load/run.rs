@@ -7,15 +7,15 @@ use sward::net::SocketAddr;
 use sward::thread::Thread;
 use sward::time::{Duration, Instant};
 
-use super::Plan;
 use super::failure::{Failure, Failures};
+use super::payload::Payload;
+use super::plan::LoadPlan;
 use super::recorder::Recorder;
-use super::text::Text;
 
 /// What the connections of a run share with its watcher.
 pub(super) struct Run {
-    pub(super) plan: Plan,
-    pub(super) text: Text,
+    pub(super) plan: LoadPlan,
+    pub(super) payload: Payload,
     /// The server, as far as it is known which of its addresses answers.
     pub(super) address: SocketAddr,
     pub(super) start: Instant,

@@ -16,16 +16,17 @@ use anyhow::{Context, anyhow, ensure};
 use sward::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use sward::thread::{self, JoinHandle, Thread};
 use sward::time::{Duration, Instant};
+use sward_measure::descriptors;
+use sward_measure::process::{ProcessTree, own_cpu_time};
 
 use super::conversation::converse;
 use super::failure::{Failure, Failures};
-use super::processor::{self, Family};
-use super::progress::{Moment, Phase};
+use super::payload::Payload;
+use super::plan::LoadPlan;
+use super::progress::{Moment, Phase, Progress};
 use super::recorder::{Measured, Recorder};
-use super::report::{Outcome, Window};
+use super::report::{Outcome, Report, Window};
 use super::run::Run;
-use super::text::Text;
-use super::{Plan, Progress, Report, descriptors};
 
 /// How many connections are being opened at once. More would overflow the backlog of servers that accept slowly.
 const OPENING: usize = 64;
@@ -48,11 +49,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Panics
 /// If called inside a green thread.
 #[allow(unsafe_code)]
-pub(crate) fn run(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Report> {
+pub(crate) fn run(plan: LoadPlan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Report> {
     descriptors::reserve(plan.connections + plan.idle)?;
     if let Some(process) = plan.server {
         ensure!(
-            !Family::now(process).is_empty(),
+            !ProcessTree::now(process).is_empty(),
             "--pid {process}: there is no such process; give the number of the server's, as `pgrep -a NAME` lists it"
         );
     }
@@ -68,8 +69,8 @@ pub(crate) fn run(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) ->
 
 /// The life of connection `number`. `stream` is there if it has been opened already.
 fn connection(run: &Run, number: usize, stream: Option<TcpStream>) {
-    let _live = Count(&run.live, &run.watcher);
-    let opening = Count(&run.opening, &run.watcher);
+    let _live = CountDown(&run.live, &run.watcher);
+    let opening = CountDown(&run.opening, &run.watcher);
     let stream = match stream {
         Some(stream) => Ok(stream),
         None => open(run.address),
@@ -88,9 +89,9 @@ fn connection(run: &Run, number: usize, stream: Option<TcpStream>) {
 }
 
 /// One of a count that the watcher waits for; counted down when dropped.
-struct Count<'a>(&'a AtomicUsize, &'a Thread);
+struct CountDown<'a>(&'a AtomicUsize, &'a Thread);
 
-impl Drop for Count<'_> {
+impl Drop for CountDown<'_> {
     fn drop(&mut self) {
         if self.0.fetch_sub(1, Ordering::Release) == 1 {
             self.1.unpark();
@@ -121,7 +122,7 @@ fn reach(name: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
 
 /// Why a phase is over.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Over {
+enum PhaseEnd {
     /// Its time is.
     Time,
     /// Ctrl-C.
@@ -149,10 +150,10 @@ struct Watcher {
 
 impl Watcher {
     /// Reaches the server, and starts the first connection.
-    fn new(plan: Plan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Watcher> {
+    fn new(plan: LoadPlan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Watcher> {
         let (address, first) = reach(&plan.address)?;
         let run = Arc::new(Run {
-            text: Text::new(plan.burst() * plan.size + 1, plan.verify),
+            payload: Payload::new(plan.burst() * plan.size + 1, plan.verify),
             address,
             start: Instant::now(),
             recorders: (0..plan.workers).map(|_| Recorder::new()).collect(),
@@ -186,29 +187,30 @@ impl Watcher {
     /// Ctrl-C came before the measured window, so there is nothing to report.
     fn watch(mut self) -> anyhow::Result<Report> {
         let plan = self.run.plan.clone();
-        let mut over = self.open_idle();
-        if over == Over::Time {
-            over = self.open_all();
+        let mut end = self.open_idle();
+        if end == PhaseEnd::Time {
+            end = self.open_all();
         }
         self.begin();
         self.clear();
-        if over == Over::Time {
-            over = self.pass(Phase::WarmUp, plan.warmup);
+        if end == PhaseEnd::Time {
+            end = self.pass(Phase::WarmUp, plan.warmup);
         }
         let mut window = None;
         self.clear();
-        if over == Over::Time {
-            let (server, own, begun) = (plan.server.map(Family::now), processor::own(), Instant::now());
-            over = self.pass(Phase::Measure, plan.duration);
-            let server = plan.server.zip(server).map(|(process, before)| Family::now(process).since(&before));
+        if end == PhaseEnd::Time {
+            let (server, own, begun) = (plan.server.map(ProcessTree::now), own_cpu_time(), Instant::now());
+            end = self.pass(Phase::Measure, plan.duration);
+            let server =
+                plan.server.zip(server).map(|(process, before)| ProcessTree::now(process).since(&before));
             window =
-                Some(Window { length: begun.elapsed(), own: processor::own().saturating_sub(own), server });
+                Some(Window { length: begun.elapsed(), own: own_cpu_time().saturating_sub(own), server });
             self.collect();
         }
         self.progress.finish();
         self.leave();
         ensure!(
-            window.is_some() || over != Over::Interrupted,
+            window.is_some() || end != PhaseEnd::Interrupted,
             "interrupted before the measured window began: there is nothing to report"
         );
         let idle_closed = self.look_at_idle();
@@ -220,7 +222,7 @@ impl Watcher {
         Ok(Report::new(
             &plan,
             Outcome {
-                interrupted: over == Over::Interrupted,
+                interrupted: end == PhaseEnd::Interrupted,
                 window,
                 measured: self.total,
                 ended,
@@ -242,7 +244,7 @@ impl Watcher {
     }
 
     /// Opens the connections that stay silent.
-    fn open_idle(&mut self) -> Over {
+    fn open_idle(&mut self) -> PhaseEnd {
         let mut missing = self.run.plan.idle;
         while missing > 0 && !self.is_interrupted() {
             let address = self.run.address;
@@ -260,11 +262,11 @@ impl Watcher {
                 }
             }
         }
-        if self.is_interrupted() { Over::Interrupted } else { Over::Time }
+        if self.is_interrupted() { PhaseEnd::Interrupted } else { PhaseEnd::Time }
     }
 
     /// Opens the connections that talk: as many at a time as may be, each not before its share of the ramp.
-    fn open_all(&mut self) -> Over {
+    fn open_all(&mut self) -> PhaseEnd {
         let (count, ramp, begun) = (self.run.plan.connections, self.run.plan.ramp, Instant::now());
         loop {
             let due = match ramp.is_zero() {
@@ -278,11 +280,15 @@ impl Watcher {
                 self.start(None);
             }
             if self.is_interrupted() {
-                return Over::Interrupted;
+                return PhaseEnd::Interrupted;
             }
             let opening = self.run.opening.load(Ordering::Acquire);
             if self.connections.len() == count && opening == 0 {
-                return if self.run.live.load(Ordering::Acquire) == 0 { Over::Alone } else { Over::Time };
+                return if self.run.live.load(Ordering::Acquire) == 0 {
+                    PhaseEnd::Alone
+                } else {
+                    PhaseEnd::Time
+                };
             }
             if self.connections.len() < due {
                 // Full: the last of those that are being opened wakes us.
@@ -307,18 +313,18 @@ impl Watcher {
     }
 
     /// Lets the connections talk for so long.
-    fn pass(&mut self, phase: Phase, length: Duration) -> Over {
+    fn pass(&mut self, phase: Phase, length: Duration) -> PhaseEnd {
         let begun = Instant::now();
         loop {
             let elapsed = begun.elapsed();
             if elapsed >= length {
-                return Over::Time;
+                return PhaseEnd::Time;
             }
             if self.is_interrupted() {
-                return Over::Interrupted;
+                return PhaseEnd::Interrupted;
             }
             if self.run.live.load(Ordering::Acquire) == 0 {
-                return Over::Alone;
+                return PhaseEnd::Alone;
             }
             let wake = (length - elapsed).min(TICK);
             let until_show = self.show_at.saturating_duration_since(Instant::now());

@@ -6,10 +6,10 @@ use ratatui::style::{Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use sward::time::Duration;
+use sward_measure::quantity::{bytes, digits, short};
 
 use super::snapshot::{Runtime, Site, Snapshot, Wait};
 use super::watch::Watch;
-use crate::compare::quantity::{bytes, digits, short};
 
 /// The width of the first column: the numbers, below the name of what they count.
 const NUMBER: usize = 14;

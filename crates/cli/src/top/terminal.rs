@@ -14,7 +14,7 @@ use sward::time::Duration;
 use super::client::{Answer, Client};
 use super::screen::{self, Order, View};
 use super::watch::Watch;
-use crate::load;
+use crate::interrupt;
 
 /// The intervals between which + and - choose, in milliseconds.
 const INTERVALS_MS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000];
@@ -40,7 +40,7 @@ pub(super) enum End {
 pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::Result<End> {
     // A program that is stopped may go on; until then, the screen says how long it has been silent.
     client.wait_for_ever()?;
-    let stop = load::interrupt()?;
+    let stop = interrupt::flag()?;
     let _restored = Restored;
     // This also restores it when something panics.
     let mut terminal = ratatui::try_init().context("taking over the terminal (--json needs none)")?;

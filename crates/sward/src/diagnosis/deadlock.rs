@@ -277,7 +277,9 @@ pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
     let id = seen.task().id();
     let mut sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(unheard) = sentences.get_or_insert_default().get_mut(&id) {
-        if !std::mem::replace(&mut unheard.is_printed, true) {
+        let is_printed = std::mem::replace(&mut unheard.is_printed, true);
+        drop(sentences);
+        if !is_printed {
             crate::report(format_args!("sward: {report}"));
         }
         return;

@@ -43,7 +43,7 @@ pub(super) fn is_recording() -> bool {
 #[inline]
 pub(crate) fn taken(address: usize, at: &'static Location<'static>) {
     if is_recording() {
-        record(address, at, Vec::clear);
+        record(address, at, std::mem::take);
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn taken(address: usize, at: &'static Location<'static>) {
 #[inline]
 pub(crate) fn taken_shared(address: usize, at: &'static Location<'static>) {
     if is_recording() {
-        record(address, at, |_| ());
+        record(address, at, |_| Vec::new());
     }
 }
 
@@ -69,13 +69,16 @@ pub(super) fn of(address: usize) -> Vec<Hold> {
 }
 
 #[cold]
-fn record(address: usize, at: &'static Location<'static>, before: impl FnOnce(&mut Vec<Hold>)) {
+fn record(address: usize, at: &'static Location<'static>, stale: impl FnOnce(&mut Vec<Hold>) -> Vec<Hold>) {
     let holder = with_current_task(Arc::clone);
     let mut shard = shard(address);
     let holds = shard.get_or_insert_default().entry(address).or_default();
-    // Left over from a lock that was freed while a guard of it had been forgotten.
-    before(holds);
+    // Left over from a lock that was freed while a guard of it had been forgotten. Dropped without the lock: with the last
+    // reference to a thread, what its spans belong to may be told.
+    let stale = stale(holds);
     holds.push(Hold { holder, at });
+    drop(shard);
+    drop(stale);
 }
 
 #[cold]

@@ -10,9 +10,6 @@ use std::sync::{Mutex, PoisonError};
 
 use sward_coroutine::Stack;
 
-/// Address space that every stack needs beside what it uses: the guard page.
-const GUARD_BYTES: usize = 4096;
-
 /// Stacks of one runtime, by spawn site and size.
 #[derive(Default)]
 pub(crate) struct StackUse(Mutex<HashMap<(&'static Location<'static>, usize), Site>>);
@@ -37,12 +34,12 @@ impl StackUse {
 
 /// What to configure for a stack that has been so deep: twice that, to be safe, in a power of two.
 fn advised_bytes(deepest_bytes: usize) -> usize {
-    (2 * deepest_bytes + GUARD_BYTES).next_power_of_two()
+    (2 * deepest_bytes).next_power_of_two()
 }
 
 impl fmt::Display for StackUse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sites = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sites = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut sites: Vec<_> = sites.iter().collect();
         sites.sort_by_key(|((at, _), site)| (std::cmp::Reverse(site.deepest_bytes), at.file(), at.line()));
         writeln!(formatter, "sward: the deepest stacks, in whole pages, by spawn site")?;

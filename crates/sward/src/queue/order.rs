@@ -3,8 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// A collection with an order of its own.
-pub(super) trait Order<T> {
+/// A collection with an order of its own. An empty one owns nothing.
+pub(super) trait Order<T>: Default {
+    /// Whether [`push`](Order::push) and [`pop`](Order::pop) compare items: that is the user's code, which may block, panic
+    /// and ask the queue for something. A `push` that unwinds keeps its item; a `pop` may lose it.
+    const COMPARES: bool;
+
     fn push(&mut self, item: T);
     fn pop(&mut self) -> Option<T>;
     fn len(&self) -> usize;
@@ -12,6 +16,8 @@ pub(super) trait Order<T> {
 
 /// First in, first out.
 impl<T> Order<T> for VecDeque<T> {
+    const COMPARES: bool = false;
+
     fn push(&mut self, item: T) {
         self.push_back(item);
     }
@@ -27,6 +33,8 @@ impl<T> Order<T> for VecDeque<T> {
 
 /// Last in, first out.
 impl<T> Order<T> for Vec<T> {
+    const COMPARES: bool = false;
+
     fn push(&mut self, item: T) {
         self.push(item);
     }
@@ -42,6 +50,8 @@ impl<T> Order<T> for Vec<T> {
 
 /// The least first.
 impl<T: Ord> Order<T> for BinaryHeap<Reverse<T>> {
+    const COMPARES: bool = true;
+
     fn push(&mut self, item: T) {
         self.push(Reverse(item));
     }

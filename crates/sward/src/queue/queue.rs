@@ -3,10 +3,15 @@
 //! Protocol: one lock around the items and the two lines of waiters. An item is handed directly to the first
 //! who waits for one, and room directly to the first who waits for room (whose item then moves in), so nobody
 //! is overtaken.
+//!
+//! That lock is a short one, under which no code of the user's runs. Where the order is found by comparing items, whoever wants to
+//! do so holds `ordering` meanwhile, a lock that one may wait for; takes the collection out of the state, lets go of the state, orders the
+//! items, and puts the collection back ([`Queue::arrange`]).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -14,8 +19,9 @@ use super::error::{Closed, GetError, PutError};
 use super::order::Order;
 use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
-use crate::sync::short_lock::ShortLock;
+use crate::sync::short_lock::{ShortGuard, ShortLock};
 use crate::sync::wait_list::{End, WaitList, Wakes, sleep, sleep_until_chosen};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A queue from which comes first what was put first.
 pub type Fifo<T> = Queue<T, VecDeque<T>>;
@@ -23,8 +29,12 @@ pub type Fifo<T> = Queue<T, VecDeque<T>>;
 /// A queue from which comes first what was put last.
 pub type Lifo<T> = Queue<T, Vec<T>>;
 
-/// A queue from which the least comes first. Of equals, any. Comparing items must not block: it is done under
-/// the queue's lock.
+/// A queue from which the least comes first. Of equals, any.
+///
+/// One thread at a time compares items. Comparing may block; then others who put or get wait for that, also those who do not
+/// wait for items or room, and can be [cancelled](crate::thread::JoinHandle::cancel) meanwhile. It may ask the queue how long it
+/// is, but not put or get. If it panics while an item is put, the item is in the queue, somewhere; while one is got, that
+/// item is lost, and its work counts as done.
 ///
 /// ```
 /// let queue = sward::queue::Priority::new(0);
@@ -38,12 +48,17 @@ pub type Priority<T> = Queue<T, BinaryHeap<Reverse<T>>>;
 /// A queue; see [`Fifo`], [`Lifo`] and [`Priority`] for its three orders.
 pub struct Queue<T, O> {
     state: ShortLock<State<T, O>>,
+    /// Held while the items are looked at in a way that compares them.
+    ordering: Mutex<()>,
     /// How many items it holds at most.
     limit: usize,
 }
 
 struct State<T, O> {
+    /// Elsewhere while they are being compared.
     items: O,
+    /// How many there are. While they are being compared: how many there were before.
+    len: usize,
     /// Items that were put, and for which `task_done` has not been called.
     unfinished: usize,
     closed: bool,
@@ -68,30 +83,22 @@ impl Patience {
 }
 
 impl<T, O: Order<T>> State<T, O> {
-    /// Takes the item in, if that needs no waiting.
-    fn put(&mut self, item: T, limit: usize, wakes: &mut Wakes) -> Result<(), T> {
-        if let Some(key) = self.getting.first() {
-            // Who waits has seen the queue empty, so this item is the next in any order.
-            *self.getting.wish(key) = Some(item);
-            self.getting.choose(key, wakes);
-        } else if self.items.len() < limit {
-            self.items.push(item);
-        } else {
-            return Err(item);
-        }
+    /// Hands the item to the first who waits for one.
+    fn hand_over(&mut self, item: T, wakes: &mut Wakes) -> Result<(), T> {
+        let Some(key) = self.getting.first() else { return Err(item) };
+        // Who waits has seen the queue empty, so this item is the next in any order.
+        *self.getting.wish(key) = Some(item);
+        self.getting.choose(key, wakes);
         self.unfinished += 1;
         Ok(())
     }
 
-    /// Takes an item out, if that needs no waiting.
-    fn get(&mut self, wakes: &mut Wakes) -> Option<T> {
-        let item = self.items.pop()?;
-        if let Some(key) = self.putting.first() {
-            let next = self.putting.wish(key).take().expect("who waits to put has its item");
-            self.items.push(next);
-            self.unfinished += 1;
-            self.putting.choose(key, wakes);
-        }
+    /// The item of the first who waits to put, which has to find its place then.
+    fn admit(&mut self, wakes: &mut Wakes) -> Option<T> {
+        let key = self.putting.first()?;
+        let item = self.putting.wish(key).take().expect("who waits to put has its item");
+        self.putting.choose(key, wakes);
+        self.unfinished += 1;
         Some(item)
     }
 
@@ -135,13 +142,15 @@ impl<T, O> Queue<T, O> {
     const fn with(items: O, maxsize: usize) -> Queue<T, O> {
         let state = State {
             items,
+            len: 0,
             unfinished: 0,
             closed: false,
             getting: WaitList::new(),
             putting: WaitList::new(),
             joining: WaitList::new(),
         };
-        Queue { state: ShortLock::new(state), limit: if maxsize == 0 { usize::MAX } else { maxsize } }
+        let limit = if maxsize == 0 { usize::MAX } else { maxsize };
+        Queue { state: ShortLock::new(state), ordering: Mutex::new(()), limit }
     }
 
     /// How many items it holds at most; 0: any number.
@@ -183,26 +192,31 @@ impl<T, O: Order<T>> Queue<T, O> {
     fn put_with(&self, mut item: T, patience: Patience) -> Result<(), PutError<T>> {
         wait::count_operation();
         loop {
+            let turn = self.turn();
             let mut wakes = Wakes::none();
             let mut state = self.state.lock();
             if state.closed {
                 drop(state);
                 return Err(PutError::Closed(item));
             }
-            let put = state.put(item, self.limit, &mut wakes);
-            let (key, deadline) = match (put, patience) {
-                (Ok(()), _) => {
-                    drop(state);
-                    wakes.unpark();
-                    return Ok(());
-                }
-                (Err(item), Patience::None) => {
-                    drop(state);
-                    return Err(PutError::Full(item));
-                }
-                (Err(item), Patience::Until(deadline)) => (state.putting.push_back(Some(item)), deadline),
+            if let Err(unput) = state.hand_over(item, &mut wakes) {
+                item = unput;
+            } else {
+                drop(state);
+                wakes.unpark();
+                return Ok(());
+            }
+            if state.len < self.limit {
+                state.unfinished += 1;
+                self.arrange(state, wakes, 1, |items| items.push(item));
+                return Ok(());
+            }
+            let Patience::Until(deadline) = patience else {
+                drop(state);
+                return Err(PutError::Full(item));
             };
-            drop(state);
+            let key = state.putting.push_back(Some(item));
+            drop((state, turn));
             let what = What::Object("room in the queue", (&raw const *self).addr());
             let (mut state, end) = because(what, Location::caller(), || {
                 sleep(&self.state, |state| &mut state.putting, key, deadline, |_| true)
@@ -249,19 +263,32 @@ impl<T, O: Order<T>> Queue<T, O> {
     fn get_with(&self, patience: Patience) -> Result<T, GetError> {
         wait::count_operation();
         loop {
+            let turn = self.turn();
             let mut wakes = Wakes::none();
             let mut state = self.state.lock();
-            if let Some(item) = state.get(&mut wakes) {
+            let is_empty = state.len == 0;
+            let admitted = state.admit(&mut wakes);
+            if is_empty && let Some(item) = admitted {
+                // It had waited beside room that a comparison has left when it panicked.
                 drop(state);
                 wakes.unpark();
                 return Ok(item);
+            }
+            if !is_empty {
+                let incoming = usize::from(admitted.is_some());
+                let item = self.arrange(state, wakes, incoming, |items| {
+                    let item = items.pop();
+                    admitted.into_iter().for_each(|admitted| items.push(admitted));
+                    item
+                });
+                return Ok(item.expect("the queue is not empty, and who compares has it for itself"));
             }
             if state.closed {
                 return Err(GetError::Closed);
             }
             let Patience::Until(deadline) = patience else { return Err(GetError::Empty) };
             let key = state.getting.push_back(None);
-            drop(state);
+            drop((state, turn));
             let what = What::Object("an item of the queue", (&raw const *self).addr());
             let (mut state, end) = because(what, Location::caller(), || {
                 sleep(&self.state, |state| &mut state.getting, key, deadline, |_| true)
@@ -279,7 +306,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     /// How many items are in the queue.
     pub fn len(&self) -> usize {
-        self.state.lock().items.len()
+        self.state.lock().len
     }
 
     /// Whether no item is in the queue.
@@ -349,28 +376,88 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     /// As [`close`](Queue::close), and takes out what is in the queue. It counts as [done](Queue::task_done).
     pub fn close_now(&self) -> Vec<T> {
+        let _turn = self.turn();
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         state.close(&mut wakes);
-        let items: Vec<T> = std::iter::from_fn(|| state.items.pop()).collect();
-        if !items.is_empty() {
-            state.finish(items.len(), &mut wakes);
+        let mut items = mem::take(&mut state.items);
+        let len = mem::take(&mut state.len);
+        state.finish(len, &mut wakes);
+        drop(state);
+        wakes.unpark();
+        std::iter::from_fn(|| items.pop()).collect()
+    }
+
+    /// The right to compare items, where the order needs that. Waits while another thread has it.
+    #[track_caller]
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        O::COMPARES.then(|| self.ordering.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lends the items to `change`, which puts in `incoming` items that are counted as unfinished already; lets go of the state, and
+    /// unparks `wakes`: before `change` if that compares items, after it if not. The caller has its [turn](Queue::turn).
+    #[inline]
+    fn arrange<R>(
+        &self,
+        mut state: ShortGuard<'_, State<T, O>>,
+        wakes: Wakes,
+        incoming: usize,
+        change: impl FnOnce(&mut O) -> R,
+    ) -> R {
+        if !O::COMPARES {
+            let result = change(&mut state.items);
+            state.len = state.items.len();
+            drop(state);
+            wakes.unpark();
+            return result;
+        }
+        let items = mem::take(&mut state.items);
+        let mut lent = Lent { total: items.len() + incoming, items, queue: self, is_done: false };
+        drop(state);
+        wakes.unpark();
+        let result = change(&mut lent.items);
+        lent.is_done = true;
+        result
+    }
+}
+
+/// The items, out of the state. Dropping it puts them back.
+struct Lent<'a, T, O: Order<T>> {
+    queue: &'a Queue<T, O>,
+    items: O,
+    /// How many there are before one is taken out.
+    total: usize,
+    /// No comparison has panicked, so none is lost.
+    is_done: bool,
+}
+
+impl<T, O: Order<T>> Drop for Lent<'_, T, O> {
+    fn drop(&mut self) {
+        let mut wakes = Wakes::none();
+        let mut state = self.queue.state.lock();
+        state.len = self.items.len();
+        state.items = mem::take(&mut self.items);
+        if !self.is_done {
+            let lost = self.total - state.len;
+            state.finish(lost, &mut wakes);
         }
         drop(state);
         wakes.unpark();
-        items
     }
 }
 
 impl<T, O: Order<T>> fmt::Debug for Queue<T, O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
+        let (len, unfinished, closed) = (state.len, state.unfinished, state.closed);
+        // What it writes to is the user's.
+        drop(state);
         formatter
             .debug_struct("Queue")
-            .field("len", &state.items.len())
+            .field("len", &len)
             .field("maxsize", &self.maxsize())
-            .field("unfinished", &state.unfinished)
-            .field("closed", &state.closed)
+            .field("unfinished", &unfinished)
+            .field("closed", &closed)
             .finish_non_exhaustive()
     }
 }

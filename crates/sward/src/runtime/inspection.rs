@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sward_coroutine::{Suspender, on_stack};
+use sward_coroutine::{Stack, Suspender, on_stack};
 use sward_engine::Request;
 
 use super::coarse_clock;
@@ -20,6 +20,15 @@ use super::worker::Worker;
 /// Address space of the stack on which others are looked at, in bytes. A size of its own, so that no thread gets a
 /// stack that looks deeper used than it was.
 const TRACE_STACK_BYTES: usize = 260 * 1024;
+
+/// What passes between a worker and a thread that it traces.
+#[derive(Default)]
+pub(super) struct Trace {
+    /// A stack for the unwinder, taken before the thread is resumed.
+    stack: Option<Stack>,
+    /// What was found.
+    addresses: Vec<usize>,
+}
 
 /// A green thread that has started. Only a worker makes it, of its own threads.
 #[derive(Clone)]
@@ -107,11 +116,14 @@ impl Worker {
     }
 
     /// The return addresses on the stack of a suspended thread of this worker, innermost first. Empty
-    /// if it runs or is over.
+    /// if it runs or is over, or if there is no memory.
     pub(crate) fn trace(&self, thread: &Started) -> Vec<usize> {
         let Some(task) = self.own(thread).filter(|task| !ptr::eq(self.current.get(), *task)) else {
             return Vec::new();
         };
+        // Taken here, since the thread may have hardly any stack left.
+        let Ok(stack) = self.stacks.with(|stacks| stacks.take(TRACE_STACK_BYTES)) else { return Vec::new() };
+        self.trace.with(|trace| trace.stack = Some(stack));
         // SAFETY: it is live, ours, and does not run. What is resumed comes back at once, without having run user
         // code, so nobody else touches the body.
         if let Some(coroutine) = unsafe { &mut *task.local().coroutine.get() } {
@@ -120,7 +132,11 @@ impl Worker {
             self.is_tracing.set(false);
             debug_assert!(!finished, "who suspends again is not over");
         }
-        self.trace.with(std::mem::take)
+        let Trace { stack, addresses } = self.trace.with(std::mem::take);
+        if let Some(stack) = stack {
+            self.stacks.with(|stacks| stacks.give_back(stack));
+        }
+        addresses
     }
 
     /// On the thread that is traced. The unwinder runs on a stack of its own: it wants some KiB, which a thread near
@@ -128,15 +144,10 @@ impl Worker {
     #[cold]
     pub(super) fn leave_trace(&self, suspender: &Suspender) {
         let base = ptr::from_ref(suspender).addr();
-        let addresses = match self.stacks.with(|stacks| stacks.take(TRACE_STACK_BYTES)) {
-            Err(_) => Vec::new(),
-            Ok(mut stack) => {
-                let addresses = on_stack(&mut stack, || crate::diagnosis::return_addresses(base));
-                self.stacks.with(|stacks| stacks.give_back(stack));
-                addresses
-            }
-        };
-        self.trace.with(|trace| *trace = addresses);
+        if let Some(mut stack) = self.trace.with(|trace| trace.stack.take()) {
+            let addresses = on_stack(&mut stack, || crate::diagnosis::return_addresses(base));
+            self.trace.with(|trace| *trace = Trace { stack: Some(stack), addresses });
+        }
     }
 
     /// Ends the wait of a thread of this worker as a deadline that has passed would; false if the thread has run since

@@ -10,6 +10,7 @@ use sward_engine::{EngineKind, Waker};
 use super::counters::Counters;
 use super::mailbox::{Mailbox, Message};
 use super::scope_data::ScopeData;
+use super::stack_order::Redeemed;
 use super::task::Task;
 use crate::diagnosis::{self, StackUse};
 
@@ -42,6 +43,7 @@ struct Remote {
     stealer: Stealer<Arc<Task>>,
     /// Tasks that it has been told to start and that are still in its mailbox.
     expected: AtomicUsize,
+    redeemed: Redeemed,
     counters: Arc<Counters>,
 }
 
@@ -57,6 +59,7 @@ impl Shared {
             waker: OnceLock::new(),
             stealer,
             expected: AtomicUsize::new(0),
+            redeemed: Redeemed::default(),
             counters: Arc::default(),
         });
         Shared {
@@ -130,6 +133,11 @@ impl Shared {
         &self.workers[worker].counters
     }
 
+    /// Which promises of stacks others have kept in the worker's place.
+    pub(super) fn redeemed(&self, worker: usize) -> &Redeemed {
+        &self.workers[worker].redeemed
+    }
+
     pub(crate) fn set_waker(&self, worker: usize, waker: Waker) {
         let set = self.workers[worker].waker.set(waker);
         debug_assert!(set.is_ok(), "a worker starts once");
@@ -142,7 +150,8 @@ impl Shared {
     /// Ends the runtime: each worker cancels what runs on it and returns when that is over.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(exit);
         for worker in 0..self.workers() {
             self.send(worker, Message::Stop);
         }

@@ -25,6 +25,7 @@ use super::mailbox::Message;
 use super::reason::Reason;
 use super::shared::Shared;
 use super::span::{self, ThreadSpans};
+use super::stack_order::StackOrder;
 use super::storage::Storage;
 pub(crate) use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
@@ -78,7 +79,7 @@ pub(crate) struct Local {
 /// How far a thread has come.
 enum Body {
     /// What to run, and on how large a stack.
-    Unstarted(Arc<dyn Start>, usize),
+    Unstarted(Arc<dyn Start>, StackOrder),
     /// Runs, or is suspended. Null: it is over, or will never start.
     Started(*const Local),
 }
@@ -158,11 +159,11 @@ impl Task {
         worker: Option<usize>,
         name: Option<Box<str>>,
         start: Arc<dyn Start>,
-        stack_bytes: usize,
+        stack: StackOrder,
         spawned_at: &'static Location<'static>,
     ) -> Arc<Task> {
         let worker = worker.map_or(UNDECIDED, |index| index as u32);
-        let body = Body::Unstarted(start, stack_bytes);
+        let body = Body::Unstarted(start, stack);
         let task = Arc::new(Task::new(Some(shared), worker, name, body, spawned_at));
         span::spawned(&task);
         task
@@ -217,17 +218,27 @@ impl Task {
 
     // ---- the body: the owning worker's --------------------------------------------------------------------------
 
-    /// Takes what is to run out of a thread that has not started, and the size of its stack. Until it has a body again it is over.
+    /// Takes what is to run out of a thread that has not started, and the order for its stack. Until it has a body again it is over.
     ///
     /// # Safety
     /// The task is unstarted, and the caller is the one who has taken it from its queue.
     #[inline]
-    pub(super) unsafe fn take_start(&self) -> (Arc<dyn Start>, usize) {
+    pub(super) unsafe fn take_start(&self) -> (Arc<dyn Start>, StackOrder) {
         // SAFETY: the caller's word.
         match std::mem::replace(unsafe { &mut *self.body.get() }, Body::Started(ptr::null())) {
-            Body::Unstarted(start, stack_bytes) => (start, stack_bytes),
+            Body::Unstarted(start, stack) => (start, stack),
             Body::Started(_) => unreachable!("only unstarted tasks are in the queues of unstarted tasks"),
         }
+    }
+
+    /// Puts back what [`Task::take_start`] has taken: another worker will start it.
+    ///
+    /// # Safety
+    /// The caller has taken it, and has not shown the task to anybody since.
+    #[cold]
+    pub(super) unsafe fn put_back(&self, start: Arc<dyn Start>, stack: StackOrder) {
+        // SAFETY: nobody else touches the body of a task that is in no queue and has not started.
+        unsafe { *self.body.get() = Body::Unstarted(start, stack) };
     }
 
     /// The worker `index` takes it. From now on a cancel is told to that worker; one that came before is seen by it, in

@@ -30,6 +30,7 @@ use sward_engine::{Completed, Engine, Feed, LentBuffer, Operation, Source, Submi
 use super::cancelled::Cancelled;
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
+use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
 use super::roster::Roster;
 use super::shared::Shared;
@@ -84,7 +85,7 @@ pub(crate) struct Worker {
     in_flight: Cell<usize>,
     /// A thread that is resumed now leaves its return addresses in `trace` and suspends again.
     pub(super) is_tracing: Cell<bool>,
-    pub(super) trace: Owned<Vec<usize>>,
+    pub(super) trace: Owned<Trace>,
     /// How many operations the current task may still complete at once.
     inline_operations: Cell<u32>,
     stopping: Cell<bool>,
@@ -133,7 +134,7 @@ impl Worker {
             errands: Owned::new(VecDeque::new()),
             in_flight: Cell::new(0),
             is_tracing: Cell::new(false),
-            trace: Owned::new(Vec::new()),
+            trace: Owned::new(Trace::default()),
             inline_operations: Cell::new(0),
             stopping: Cell::new(false),
         }
@@ -263,15 +264,21 @@ impl Worker {
     fn start(&self, task: Arc<Task>) {
         task.set_worker(self.index);
         // SAFETY: an unstarted task is touched by the one who has taken it from its queue, and that is us.
-        let (start, stack_bytes) = unsafe { task.take_start() };
+        let (start, order) = unsafe { task.take_start() };
         if self.stopping.get() || task.is_cancelled() {
+            self.forget_order(order);
             start.abandon(Box::new(Cancelled));
             task.complete();
             return;
         }
-        let mut stack = match self.stacks.with(|stacks| stacks.take(stack_bytes)) {
+        let mut stack = match self.fill_order(order) {
             Ok(stack) => stack,
             Err(error) => {
+                if let Some(worker) = self.other_promiser(order) {
+                    // SAFETY: taken above, and nobody has seen the task meanwhile.
+                    unsafe { task.put_back(start, order) };
+                    return self.shared.send_start(worker, task);
+                }
                 report(format_args!("sward: green thread {} has not started: {error}", task.id()));
                 start.abandon(Box::new(format!("the green thread has not started: {error}")));
                 task.complete();

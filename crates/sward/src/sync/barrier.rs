@@ -9,7 +9,8 @@ use crate::runtime::reason::{What, because};
 
 /// Lets a number of threads wait for each other: [`std::sync::Barrier`].
 ///
-/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) while it waits has not come.
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) while it waits has not come: the others wait for one more. Who shall
+/// not be missed [shields](crate::thread::shield) its wait.
 pub struct Barrier {
     /// How many must come.
     parties: usize,

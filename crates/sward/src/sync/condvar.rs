@@ -17,6 +17,10 @@ use crate::runtime::reason::{What, because};
 /// Lets threads wait for something to become true about what a [`Mutex`] protects: [`std::sync::Condvar`].
 ///
 /// Wakes up for no reason less often than std's, but the condition has to be looked at again here, too.
+///
+/// A wait unlocks the mutex, and may be where a [cancel](crate::thread::JoinHandle::cancel) ends the thread. The mutex is not locked and not
+/// poisoned then, and a notification that had been for this thread goes to another. As before any wait, the data are to be in
+/// order; see [what a lock protects](super#cancel-and-what-a-lock-protects).
 pub struct Condvar {
     /// How many wait, so that notifying nobody is one load.
     waiting: AtomicU32,

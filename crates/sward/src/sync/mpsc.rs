@@ -4,13 +4,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::RefUnwindSafe;
 use std::time::{Duration, Instant};
 
 use crate::channel::{
     self as mpmc, RecvTimeoutError as MpmcTimeout, TryRecvError as MpmcTry, TrySendError as MpmcTrySend,
 };
 
-pub use crate::channel::{IntoIter, Iter, TryIter};
 #[doc(no_inline)]
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
@@ -98,6 +98,8 @@ pub struct Receiver<T> {
     not_sync: PhantomData<Cell<()>>,
 }
 
+impl<T> RefUnwindSafe for Receiver<T> {}
+
 impl<T> Receiver<T> {
     fn new(receiver: mpmc::Receiver<T>) -> Receiver<T> {
         Receiver { receiver, not_sync: PhantomData }
@@ -144,12 +146,12 @@ impl<T> Receiver<T> {
     /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if
     /// it has to wait.
     pub fn iter(&self) -> Iter<'_, T> {
-        self.receiver.iter()
+        Iter { receiver: self }
     }
 
     /// Receives what is there, and never waits.
     pub fn try_iter(&self) -> TryIter<'_, T> {
-        self.receiver.try_iter()
+        TryIter { receiver: self }
     }
 }
 
@@ -180,6 +182,50 @@ impl<T> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        self.receiver.into_iter()
+        IntoIter { receiver: self }
+    }
+}
+
+/// Receives messages until there is no sender any more: [`std::sync::mpsc::Iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+/// Receives the messages that are there: [`std::sync::mpsc::TryIter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// As [`Iter`], and owns its receiver: [`std::sync::mpsc::IntoIter`].
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
     }
 }

@@ -9,13 +9,17 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::poison::{Entered, Poison};
 use super::raw_mutex::RawMutex;
+use crate::runtime::wait;
 
 /// Protects data that threads share: [`std::sync::Mutex`]. Who waits for it lets its worker run other green
 /// threads.
 ///
-/// Works between green threads of any worker and OS threads. A panic while it is held poisons it; a
-/// [cancel](crate::thread::JoinHandle::cancel) does not. Not fair in the short run; but who has once been
+/// Works between green threads of any worker and OS threads. Not fair in the short run; but who has once been
 /// woken in vain is next.
+///
+/// A panic while it is held poisons it. A [cancel](crate::thread::JoinHandle::cancel) unlocks it and does not: whoever breaks an invariant of
+/// the data and blocks before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
+/// protects](super#cancel-and-what-a-lock-protects).
 ///
 /// ```
 /// use sward::sync::{Arc, Mutex};
@@ -77,14 +81,18 @@ impl<T: ?Sized> Mutex<T> {
         self.guard()
     }
 
-    /// Takes the mutex if it is free. Never waits.
+    /// Takes the mutex if it is free. Never waits; but who [fails often](super#loops-that-try) lets others run.
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`lock`](Mutex::lock).
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.raw.try_lock() { Ok(self.guard()?) } else { Err(TryLockError::WouldBlock) }
+        if self.raw.try_lock() {
+            return Ok(self.guard()?);
+        }
+        wait::count_operation();
+        Err(TryLockError::WouldBlock)
     }
 
     /// The lock is ours since just now.
@@ -127,10 +135,11 @@ impl<T: Default> Default for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Mutex");
-        match self.try_lock() {
-            Ok(guard) => debug.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
+        // Not `try_lock`: who formats may hold std's lock on the output.
+        match self.raw.try_lock().then(|| self.guard()) {
+            Some(Ok(guard)) => debug.field("data", &&*guard),
+            Some(Err(error)) => debug.field("data", &&**error.get_ref()),
+            None => debug.field("data", &format_args!("<locked>")),
         };
         debug.field("poisoned", &self.poison.get()).finish_non_exhaustive()
     }

@@ -10,7 +10,9 @@
 //! The end of each run, which happens once or twice in the life of a program, looks for waiters in the lot.
 //! So no bit says that there are any.
 
+use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -26,8 +28,9 @@ const COMPLETE: u32 = 3;
 
 /// Runs something once: [`std::sync::Once`].
 ///
-/// An initialization that is [cancelled](crate::thread::JoinHandle::cancel) has not happened: the next caller
-/// runs its own.
+/// An initialization that is [cancelled](crate::thread::JoinHandle::cancel) has not happened, and does not poison: the next caller
+/// runs its own, from the beginning. One that blocks after it has begun to change something [shields](crate::thread::shield) that, or
+/// undoes it in a destructor. See [what a lock protects](super#cancel-and-what-a-lock-protects).
 pub struct Once {
     state: AtomicU32,
 }
@@ -41,15 +44,22 @@ impl RefUnwindSafe for Once {}
 pub const ONCE_INIT: Once = Once::new();
 
 /// What [`Once::call_once_force`] tells its closure: [`std::sync::OnceState`].
-#[derive(Debug)]
 pub struct OnceState {
     poisoned: bool,
+    /// As in std: it stays with the thread that runs the closure.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl OnceState {
     /// Whether an earlier initialization has panicked.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
+    }
+}
+
+impl fmt::Debug for OnceState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("OnceState").field("poisoned", &self.poisoned).finish()
     }
 }
 
@@ -143,7 +153,7 @@ impl Once {
                         continue;
                     }
                     let mut running = Running { once: self, next: None };
-                    f(&OnceState { poisoned: state == POISONED });
+                    f(&OnceState { poisoned: state == POISONED, not_sync: PhantomData });
                     running.next = Some(COMPLETE);
                     return;
                 }

@@ -1,17 +1,22 @@
 //! `std::sync::OnceLock`, green: a [`Once`] and the value.
+//!
+//! It has no `Drop` of its own. A type that has one may not hold borrows of what is dropped before it, since its `Drop`
+//! might look at them; std's promises not to (`may_dangle`, which is not stable), and a program may rely on that: `let
+//! cell = OnceLock::new(); let text = String::new(); cell.set(&text)`. So the value lies in an `Option`, whose own drop
+//! the compiler knows.
 
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::Once;
 
 /// A value that is written once: [`std::sync::OnceLock`].
 pub struct OnceLock<T> {
-    /// Complete: `value` is initialized, and stays so until `&mut self`.
+    /// Complete: `value` is there, and stays so until `&mut self`.
     once: Once,
-    value: UnsafeCell<MaybeUninit<T>>,
+    /// Until `once` is complete, only the closure that it runs touches this.
+    value: UnsafeCell<Option<T>>,
 }
 
 // SAFETY: one thread writes, by `Once`, and others read `&T` afterwards (`T: Sync`); the value may have been
@@ -23,15 +28,18 @@ impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
 impl<T> OnceLock<T> {
     /// An empty cell.
     pub const fn new() -> OnceLock<T> {
-        OnceLock { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()) }
+        OnceLock { once: Once::new(), value: UnsafeCell::new(None) }
     }
 
     /// The value, if it has been written. Never waits.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if self.once.is_completed() {
-            // SAFETY: complete means initialized, and nobody has `&mut` while we have `&self`.
-            Some(unsafe { (*self.value.get()).assume_init_ref() })
+            // SAFETY: complete means that nobody writes any more, and nobody has `&mut` while we have `&self`.
+            let value = unsafe { &*self.value.get() };
+            debug_assert!(value.is_some(), "complete means that the value is there");
+            // SAFETY: complete means that the value is there.
+            Some(unsafe { value.as_ref().unwrap_unchecked() })
         } else {
             None
         }
@@ -39,12 +47,7 @@ impl<T> OnceLock<T> {
 
     /// The value, if it has been written.
     pub fn get_mut(&mut self) -> Option<&mut T> {
-        if self.once.is_completed() {
-            // SAFETY: complete means initialized.
-            Some(unsafe { self.value.get_mut().assume_init_mut() })
-        } else {
-            None
-        }
+        self.value.get_mut().as_mut()
     }
 
     /// The value, as soon as it has been written. A cancellation point if it has to wait.
@@ -66,7 +69,9 @@ impl<T> OnceLock<T> {
     /// The value; `f` makes it if there is none. Waits if another thread is making it, and is a cancellation
     /// point then.
     ///
-    /// If `f` panics or is cancelled, there is no value yet, and the next caller's `f` runs.
+    /// If `f` panics or is [cancelled](crate::thread::JoinHandle::cancel), there is no value yet, and the next caller's `f` runs. What `f`
+    /// has changed elsewhere before it blocked stays changed, unless a destructor undoes it; or `f` [shields](crate::thread::shield)
+    /// itself.
     #[inline]
     pub fn get_or_init<F>(&self, f: F) -> &T
     where
@@ -78,31 +83,20 @@ impl<T> OnceLock<T> {
         self.once.call_once_force(|_| {
             let value = f();
             // SAFETY: `Once` lets one closure run at a time, and nobody reads before it is complete.
-            unsafe { (*self.value.get()).write(value) };
+            unsafe { *self.value.get() = Some(value) };
         });
         self.get().expect("the initialization is complete")
     }
 
     /// Takes the value out; the cell is empty again.
     pub fn take(&mut self) -> Option<T> {
-        if !self.once.is_completed() {
-            return None;
-        }
         self.once = Once::new();
-        // SAFETY: it was complete, so the value is initialized; it is not any more, so this is its only
-        // reader.
-        Some(unsafe { self.value.get_mut().assume_init_read() })
+        self.value.get_mut().take()
     }
 
     /// The value, if it has been written.
-    pub fn into_inner(mut self) -> Option<T> {
-        self.take()
-    }
-}
-
-impl<T> Drop for OnceLock<T> {
-    fn drop(&mut self) {
-        drop(self.take());
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
     }
 }
 
@@ -120,7 +114,7 @@ impl<T: Clone> Clone for OnceLock<T> {
 
 impl<T> From<T> for OnceLock<T> {
     fn from(value: T) -> Self {
-        OnceLock { once: Once::completed(), value: UnsafeCell::new(MaybeUninit::new(value)) }
+        OnceLock { once: Once::completed(), value: UnsafeCell::new(Some(value)) }
     }
 }
 

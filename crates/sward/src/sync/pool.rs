@@ -11,6 +11,9 @@ use super::short_lock::ShortLock;
 ///
 /// What was used last is lent first. Nothing is made before it is needed.
 ///
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) in the middle of a conversation would leave a connection in the middle of it,
+/// too; so what is lent to a thread that unwinds is [discarded](Pooled::discard).
+///
 /// ```
 /// use std::io;
 /// use sward::sync::Pool;
@@ -71,7 +74,7 @@ impl<T, E> Pool<T, E> {
         self.fill(place).map_err(PoolError::Factory)
     }
 
-    /// As [`get`](Pool::get), but does not wait for a place.
+    /// As [`get`](Pool::get), but does not wait for a place; but who [fails often](super#loops-that-try) lets others run.
     ///
     /// # Errors
     /// [`PoolError::TimedOut`] if all are lent, or the factory's error.

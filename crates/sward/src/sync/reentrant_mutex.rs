@@ -9,13 +9,17 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use super::raw_mutex::RawMutex;
 use crate::primitive::{AtomicU64, Ordering};
 use crate::runtime::current::with_current_task;
+use crate::runtime::wait;
 
 /// A mutex that the thread which holds it may lock any number of times more. The holder is a thread in the
 /// sense of [`sward::thread`](crate::thread): a green one, where it is green, and not the OS thread that it
 /// runs on.
 ///
-/// A guard gives shared access only, since there may be several; put a `Cell` or `RefCell` inside. It is not
-/// poisoned.
+/// A guard gives shared access only, since there may be several; put a `Cell` or `RefCell` inside.
+///
+/// Nothing poisons it, neither a panic nor a [cancel](crate::thread::JoinHandle::cancel): whoever breaks an invariant of the data and blocks
+/// before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
+/// protects](super#cancel-and-what-a-lock-protects).
 ///
 /// ```
 /// use std::cell::Cell;
@@ -72,9 +76,19 @@ impl<T: ?Sized> ReentrantMutex<T> {
         self.guard()
     }
 
-    /// Takes the mutex if no other thread holds it. Never waits.
+    /// Takes the mutex if no other thread holds it. Never waits; but who [fails often](super#loops-that-try) lets others run.
     #[track_caller]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
+        let guard = self.attempt();
+        if guard.is_none() {
+            wait::count_operation();
+        }
+        guard
+    }
+
+    /// As [`ReentrantMutex::try_lock`], and never lets others run.
+    #[track_caller]
+    fn attempt(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         let this = this_thread();
         if self.owner.load(Ordering::Relaxed) != this {
             if !self.raw.try_lock() {
@@ -113,7 +127,8 @@ impl<T> From<T> for ReentrantMutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantMutex<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("ReentrantMutex");
-        match self.try_lock() {
+        // Not `try_lock`: who formats may hold std's lock on the output.
+        match self.attempt() {
             Some(guard) => debug.field("data", &&*guard),
             None => debug.field("data", &format_args!("<locked>")),
         };

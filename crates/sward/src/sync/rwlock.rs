@@ -5,16 +5,21 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::poison::{Entered, Poison};
 use super::raw_rwlock::RawRwLock;
+use crate::runtime::wait;
 
 /// Protects data that many threads may read at once, or one change: [`std::sync::RwLock`].
 ///
 /// Threads get their turns in order of arrival, readers together; neither side starves the other. As with
-/// std's, a thread that reads already and reads again may wait for ever if a writer has come between. A panic
-/// of a writer poisons it, a [cancel](crate::thread::JoinHandle::cancel) does not.
+/// std's, a thread that reads already and reads again may wait for ever if a writer has come between.
+///
+/// A panic of a writer poisons it. A [cancel](crate::thread::JoinHandle::cancel) of a writer unlocks it and does not: a writer that breaks an
+/// invariant of the data and blocks before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a
+/// lock protects](super#cancel-and-what-a-lock-protects).
 ///
 /// ```
 /// let lock = sward::sync::RwLock::new(5);
@@ -68,14 +73,19 @@ impl<T: ?Sized> RwLock<T> {
         self.read_guard()
     }
 
-    /// Takes the lock for reading if that is possible at once.
+    /// Takes the lock for reading if that is possible at once. Never waits; but who [fails often](super#loops-that-try) lets
+    /// others run.
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`read`](RwLock::read).
     #[inline]
     #[track_caller]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        if self.raw.try_read() { Ok(self.read_guard()?) } else { Err(TryLockError::WouldBlock) }
+        if self.raw.try_read() {
+            return Ok(self.read_guard()?);
+        }
+        wait::count_operation();
+        Err(TryLockError::WouldBlock)
     }
 
     /// Waits until nobody reads or writes and takes the lock for writing. A cancellation point if it has to
@@ -90,19 +100,24 @@ impl<T: ?Sized> RwLock<T> {
         self.write_guard()
     }
 
-    /// Takes the lock for writing if that is possible at once.
+    /// Takes the lock for writing if that is possible at once. Never waits; but who [fails often](super#loops-that-try) lets
+    /// others run.
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`write`](RwLock::write).
     #[inline]
     #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        if self.raw.try_write() { Ok(self.write_guard()?) } else { Err(TryLockError::WouldBlock) }
+        if self.raw.try_write() {
+            return Ok(self.write_guard()?);
+        }
+        wait::count_operation();
+        Err(TryLockError::WouldBlock)
     }
 
     #[inline]
     fn read_guard(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        self.poison.check(RwLockReadGuard { lock: self, not_send: PhantomData })
+        self.poison.check(RwLockReadGuard::new(self))
     }
 
     #[inline]
@@ -144,10 +159,11 @@ impl<T: Default> Default for RwLock<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("RwLock");
-        match self.try_read() {
-            Ok(guard) => debug.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
+        // Not `try_read`: who formats may hold std's lock on the output.
+        match self.raw.try_read().then(|| self.read_guard()) {
+            Some(Ok(guard)) => debug.field("data", &&*guard),
+            Some(Err(error)) => debug.field("data", &&**error.get_ref()),
+            None => debug.field("data", &format_args!("<locked>")),
         };
         debug.field("poisoned", &self.poison.get()).finish_non_exhaustive()
     }
@@ -156,28 +172,39 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// A reader's hold on a [`RwLock`]; dropping it unlocks.
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    /// As in std.
-    not_send: PhantomData<*const ()>,
+    /// The data, borrowed from the lock for `'a`. An address and not the lock itself: so, as in std, a guard of what lives
+    /// long passes for a guard of what lives shortly, it is unwind-safe if `&T` is, and it is not `Send`.
+    data: NonNull<T>,
+    raw: &'a RawRwLock,
 }
 
 // SAFETY: a shared guard gives out `&T` only.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
+
+impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
+    /// The calling thread holds `lock` for reading since just now.
+    #[inline]
+    fn new(lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
+        // SAFETY: the address of a part of what is borrowed is not null.
+        let data = unsafe { NonNull::new_unchecked(lock.data.get()) };
+        RwLockReadGuard { data, raw: &lock.raw }
+    }
+}
 
 impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard exists the lock is held for reading, so nobody has `&mut`.
-        unsafe { &*self.lock.data.get() }
+        // SAFETY: the lock is borrowed for `'a`, and while the guard exists it is held for reading, so nobody has `&mut`.
+        unsafe { self.data.as_ref() }
     }
 }
 
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.raw.unlock_read();
+        self.raw.unlock_read();
     }
 }
 
@@ -212,7 +239,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         lock.poison.leave(guard.entered);
         std::mem::forget(guard);
         lock.raw.downgrade();
-        RwLockReadGuard { lock, not_send: PhantomData }
+        RwLockReadGuard::new(lock)
     }
 }
 

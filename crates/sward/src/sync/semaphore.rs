@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 use super::short_lock::ShortLock;
 use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
 use crate::runtime::reason::{What, because};
+use crate::runtime::wait;
 
 /// A number of permits that threads take and give back.
+///
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) gives its permits back, as one that panics does. If they stand for the
+/// right to change something, see [what a lock protects](super#cancel-and-what-a-lock-protects).
 ///
 /// ```
 /// use sward::sync::Semaphore;
@@ -96,9 +100,13 @@ impl Semaphore {
         self.acquire_until(count, Instant::now().checked_add(duration))
     }
 
-    /// Takes `count` permits if they are there and nobody waits. Never waits.
+    /// Takes `count` permits if they are there and nobody waits. Never waits; but who [fails often](super#loops-that-try) lets
+    /// others run.
     pub fn try_acquire(&self, count: usize) -> Option<Permit<'_>> {
         let taken = self.state.lock().take(count);
+        if !taken {
+            wait::count_operation();
+        }
         taken.then(|| Permit { semaphore: self, count })
     }
 

@@ -1,7 +1,8 @@
 //! The lock around what this library shares inside: lists of waiters, buffers, counts.
 //!
 //! Protocol: what is done under it takes a bounded time and never suspends a green thread, and runs no user code
-//! that could (so messages are dropped outside). So the lock may hold up an OS thread, is never found held by a
+//! that could: no comparison or formatting of values, no destructor of theirs (messages are dropped outside). The one exception is the
+//! global allocator, which therefore must not use this library. So the lock may hold up an OS thread, is never found held by a
 //! green thread that is suspended, and may be taken by destructors while they unwind. A panic under it does not
 //! poison it.
 //!

@@ -1,6 +1,7 @@
 //! Settings of a thread, and the one place where threads are made.
 
 use std::io;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::{JoinHandle, OsPacket, Packet, Thread, packet};
 use crate::runtime::current::set_current_task;
 use crate::runtime::scope_data::ScopeData;
 use crate::runtime::shared::Shared;
+use crate::runtime::stack_order::StackOrder;
 use crate::runtime::storage::drop_locals;
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
@@ -46,7 +48,8 @@ impl Builder {
         self
     }
 
-    /// The stack's address space in bytes, with its guard page; only pages that are used take memory. Rounded up to whole pages.
+    /// The size of the stack in bytes, rounded up to whole pages; only pages that are used take memory. Without it, the
+    /// [runtime's](crate::Builder::stack_size); outside a runtime, std's.
     pub fn stack_size(mut self, size: usize) -> Builder {
         self.stack_bytes = Some(size);
         self
@@ -68,8 +71,10 @@ impl Builder {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the runtime has no worker of the [number](Builder::worker) that was asked for; outside a runtime, if the system cannot start
-    /// an OS thread.
+    /// If there is no memory for its stack: the address space is used up or limited (`ulimit -v`), or the size is absurd. If the runtime has
+    /// no worker of the [number](Builder::worker) that was asked for. Outside a runtime, if the system cannot start an OS thread.
+    ///
+    /// A thread for *another* worker gets its stack there when it starts; if there is none then, joining it says so.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -119,7 +124,7 @@ impl Builder {
         // SAFETY: the scope does not return before the thread has left it.
         let joiner = unsafe { self.spawn_here(f, Some(scope.data())) }?;
         scope.data().add(joiner.task());
-        Ok(ScopedJoinHandle(joiner))
+        Ok(ScopedJoinHandle { joiner, result: PhantomData })
     }
 
     /// Starts a green thread in `shared`, from any thread.
@@ -129,8 +134,9 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let stack = StackOrder::unpromised(self.stack_bytes.unwrap_or(shared.stack_bytes()));
         // SAFETY: closure and result are 'static.
-        let (joiner, task) = unsafe { self.prepare(shared, None, f, None, Location::caller()) };
+        let (joiner, task) = unsafe { self.prepare(shared, None, stack, f, None, Location::caller()) };
         shared.inject(task);
         // The workers may have looked for the last time. Whoever sees the stop after its own push takes the rest.
         if shared.is_stopping() {
@@ -190,9 +196,14 @@ impl Builder {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
+        let stack = match target {
+            Some(index) if index != worker.index() => worker.check_stack(stack_bytes)?,
+            _ => worker.promise_stack(stack_bytes)?,
+        };
         let only = (shared.workers() == 1).then_some(0);
         // SAFETY: the caller's word.
-        let (joiner, task) = unsafe { self.prepare(shared, target.or(only), f, scope, spawned_at) };
+        let (joiner, task) = unsafe { self.prepare(shared, target.or(only), stack, f, scope, spawned_at) };
         match target {
             Some(index) => shared.send_start(index, task),
             None => worker.spawn(task),
@@ -208,6 +219,7 @@ impl Builder {
         self,
         shared: &Arc<Shared>,
         worker: Option<usize>,
+        stack: StackOrder,
         f: F,
         scope: Option<Arc<ScopeData>>,
         spawned_at: &'static Location<'static>,
@@ -218,13 +230,12 @@ impl Builder {
     {
         // SAFETY: the caller's word; closure and result are Send.
         let packet = unsafe { Packet::new(f, scope) };
-        let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
         let task = Task::green(
             Arc::clone(shared),
             worker,
             self.name.map(String::into_boxed_str),
             packet.start(),
-            stack_bytes,
+            stack,
             spawned_at,
         );
         (Joiner { thread: Thread::new(Arc::clone(&task)), packet }, task)

@@ -68,7 +68,7 @@ pub fn first<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Res
     }
     let at = Location::caller();
     let place = loop {
-        match waiting.0.iter().position(JoinHandle::is_finished) {
+        match waiting.0.iter().position(|handle| handle.0.task().is_complete()) {
             Some(place) => break place,
             None => because(What::Object("the first of some threads", 0), at, || wait::park(None)),
         }

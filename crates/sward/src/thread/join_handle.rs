@@ -23,6 +23,14 @@ impl<T> Joiner<'_, T> {
         &self.thread.0
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        let finished = self.task().is_complete();
+        if !finished {
+            wait::count_operation();
+        }
+        finished
+    }
+
     #[track_caller]
     pub(super) fn join(self) -> Result<T> {
         await_completion(self.task(), None);
@@ -84,9 +92,10 @@ impl<T> JoinHandle<T> {
         if await_completion(self.0.task(), deadline) { Ok(self.join()) } else { Err(self) }
     }
 
-    /// Whether the thread is over, so that [`join`](JoinHandle::join) would not wait.
+    /// Whether the thread is over, so that [`join`](JoinHandle::join) would not wait. Who asks [again and
+    /// again](crate::sync#loops-that-try) lets others run.
     pub fn is_finished(&self) -> bool {
-        self.0.task().is_complete()
+        self.0.is_finished()
     }
 
     /// Asks the thread to end. Does not wait for it.

@@ -3,6 +3,7 @@
 //! `thread_local!` is per OS thread: all green threads of a worker share it. A [`Local`] is per green thread.
 
 use std::any::Any;
+use std::collections::hash_map::Entry;
 
 use crate::runtime::current::with_current_task;
 
@@ -44,8 +45,16 @@ impl<T: 'static> Local<T> {
             let values = || unsafe { (*storage).get_or_insert_default() };
             if !values().contains_key(&key) {
                 let value: Box<dyn Any> = Box::new((self.make)());
-                // `make` may have made it meanwhile, by asking for it itself: then the first one stays.
-                values().entry(key).or_insert(value);
+                // `make` may have made it meanwhile, by asking for it itself: then the first one stays. The other's destructor
+                // may ask for values as well, so it runs when nothing of them is borrowed.
+                let surplus = match values().entry(key) {
+                    Entry::Vacant(place) => {
+                        place.insert(value);
+                        None
+                    }
+                    Entry::Occupied(_) => Some(value),
+                };
+                drop(surplus);
             }
             let value: *const dyn Any = &raw const *values()[&key];
             // SAFETY: as above.

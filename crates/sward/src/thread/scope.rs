@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
 
 use super::join_handle::Joiner;
 use super::{Builder, Result, Thread};
@@ -23,6 +23,9 @@ pub struct Scope<'scope, 'env: 'scope> {
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
+
+// As std's: a scope counts its threads, and whoever unwinds leaves that whole.
+impl RefUnwindSafe for Scope<'_, '_> {}
 
 /// Runs `f`, which may spawn threads that borrow from the caller's frame, and returns when all of them have ended:
 /// [`std::thread::scope`]. A cancellation point; the cancel goes to the scope's threads, too.
@@ -108,12 +111,16 @@ impl fmt::Debug for Scope<'_, '_> {
 }
 
 /// As [`JoinHandle`](super::JoinHandle), for a scoped thread: [`std::thread::ScopedJoinHandle`].
-pub struct ScopedJoinHandle<'scope, T>(pub(super) Joiner<'scope, T>);
+pub struct ScopedJoinHandle<'scope, T> {
+    pub(super) joiner: Joiner<'scope, T>,
+    /// As std's: it goes to another thread if the result may.
+    pub(super) result: PhantomData<Arc<Mutex<T>>>,
+}
 
 impl<T> ScopedJoinHandle<'_, T> {
     /// The thread.
     pub fn thread(&self) -> &Thread {
-        &self.0.thread
+        &self.joiner.thread
     }
 
     /// Waits for the thread's end and gives its result. A cancellation point.
@@ -122,12 +129,12 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The payload of the thread's panic, or [`Cancelled`](super::Cancelled) in its box.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        self.0.join()
+        self.joiner.join()
     }
 
-    /// Whether the thread is over.
+    /// Whether the thread is over. Who asks [again and again](crate::sync#loops-that-try) lets others run.
     pub fn is_finished(&self) -> bool {
-        self.0.task().is_complete()
+        self.joiner.is_finished()
     }
 
     /// Asks the thread to end: see [`JoinHandle::cancel`](super::JoinHandle::cancel).
@@ -135,7 +142,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Panics
     /// In a program that is compiled with `panic = "abort"`.
     pub fn cancel(&self) {
-        super::join_handle::cancel(self.0.task());
+        super::join_handle::cancel(self.joiner.task());
     }
 }
 

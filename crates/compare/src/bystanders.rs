@@ -1,0 +1,59 @@
+//! What else runs on the machine while we measure.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use procfs::{CurrentSI, KernelStats};
+use sward::time::{Duration, Instant};
+use sward_measure::process::{ProcessTree, own_cpu_time};
+
+/// What programs that are not ours do while we measure.
+pub(crate) struct Bystanders {
+    begun: Instant,
+    busy: Duration,
+    ours: Duration,
+    /// A child that has not ended by then, and what it and its descendants had used.
+    server: Option<(u32, ProcessTree)>,
+}
+
+impl Bystanders {
+    /// Begins to watch. `server` is a child that will not have ended when [`percent`](Bystanders::percent) is called.
+    pub(crate) fn watch(server: Option<u32>) -> Bystanders {
+        let server = server.map(|process| (process, ProcessTree::now(process)));
+        Bystanders { begun: Instant::now(), busy: busy(), ours: ours(), server }
+    }
+
+    /// Returns what they have used since, as a share of one core.
+    pub(crate) fn percent(&self) -> f64 {
+        let server = self.server.as_ref().map(|(process, before)| ProcessTree::now(*process).since(before));
+        let ours = ours().saturating_sub(self.ours) + server.unwrap_or_default();
+        let others = busy().saturating_sub(self.busy).saturating_sub(ours);
+        (others.as_secs_f64() / self.begun.elapsed().as_secs_f64().max(1e-3) * 100.0).round()
+    }
+}
+
+/// CPU time of this process and of its children that have ended.
+fn ours() -> Duration {
+    let children = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(Duration::ZERO, |usage| {
+        let micros = |time: nix::sys::time::TimeVal| {
+            Duration::new(time.tv_sec().unsigned_abs(), time.tv_usec().unsigned_abs() as u32 * 1000)
+        };
+        micros(usage.user_time()) + micros(usage.system_time())
+    });
+    own_cpu_time() + children
+}
+
+/// What all programs together have used since the machine started, and what the hypervisor has withheld.
+fn busy() -> Duration {
+    let Ok(KernelStats { total, .. }) = KernelStats::current() else { return Duration::ZERO };
+    let interrupts = [total.irq_ms(), total.softirq_ms(), total.steal_ms()].into_iter().flatten();
+    Duration::from_millis(total.user_ms() + total.nice_ms() + total.system_ms() + interrupts.sum::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_runs_is_busy() {
+        assert!(busy() > Duration::ZERO);
+    }
+}

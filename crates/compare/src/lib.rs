@@ -1,0 +1,208 @@
+//! Measures every I/O model on one machine, and draws what came out. `sward compare` is this library behind a command line.
+//!
+//! ```text
+//!   request ──▶ plan ──▶ experiments::measure ──▶ study ──▶ experiments::chapters ──▶ page, table, files
+//!                          │                     samples     charts, verdicts
+//!                          ▼
+//!                        bench ──▶ measured_server ──▶ child ──▶ perform ═▶ sward serve, or the user's server  (a process each)
+//!                          └───────────┴─────────────▶ child ──▶ perform ═▶ sward load, counting, threads
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `request.rs` | what a caller asks for |
+//! | `plan.rs`, `estimate.rs` | what is to be measured; how long that takes |
+//! | `subject.rs` | what is compared |
+//! | `experiments.rs` | the order of the measurements; below it each experiment: how it is measured, drawn and judged |
+//! | `bench.rs` | one measurement: repeated if it was disturbed, and noted |
+//! | `measured_server.rs` | a server under comparison, and `sward load` against it |
+//! | `bystanders.rs` | what else runs on the machine meanwhile |
+//! | `child.rs`, `interrupt.rs` | child processes that never outlive us; Ctrl-C |
+//! | `step.rs`, `perform.rs` | what needs a process of its own, and how it is done there |
+//! | `study.rs` | samples and their medians |
+//! | `machine.rs` | what it is measured on |
+//! | `chapter.rs`, `verdict.rs` | what an experiment has to say; what the numbers say about a claim |
+//! | `plot.rs`, `page.rs`, `table.rs`, `files.rs` | charts, the page, tables for the terminal, files |
+//!
+//! The program that calls this must be `sward`, or answer as it does to `serve`, `load` and `compare-step`: it is started again for each
+//! server, each run of the generator and each [step](perform).
+//!
+//! Nothing is hidden: rounds that were disturbed count, and are marked; what failed is listed; what was left out is said.
+//!
+//! Errors are sentences for the person who reads the page, so they are [`anyhow`]'s. The one that a caller may look for is [`Interrupted`].
+
+// Allowed where a step enters green threads.
+#![deny(unsafe_code)]
+
+mod bench;
+mod bystanders;
+mod chapter;
+mod child;
+mod estimate;
+mod experiments;
+mod files;
+mod interrupt;
+mod machine;
+mod measured_server;
+mod page;
+mod perform;
+mod plan;
+mod plot;
+mod request;
+mod step;
+mod study;
+mod subject;
+mod table;
+mod verdict;
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use sward::thread::available_parallelism;
+use sward_measure::quantity::about;
+use sward_measure::terminal::{notice, printable};
+
+use bench::Bench;
+use chapter::{Chapter, Comparison};
+use machine::Machine;
+use measured_server::{MeasuredServer, Pinning};
+use plan::Plan;
+
+pub use interrupt::Interrupted;
+pub use perform::perform;
+pub use plan::{Experiment, Mode};
+pub use request::Request;
+
+/// A comparison that has been made.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its tables and verdicts, for a terminal.
+    pub text: String,
+    /// Whether its files could be written. A full disk must not cost what has been measured.
+    pub written: anyhow::Result<()>,
+}
+
+impl Request {
+    /// Makes the comparison, and writes its files. What goes on meanwhile is shown on standard error.
+    ///
+    /// # Errors
+    /// The request cannot be fulfilled: a server does not start, a file cannot be written later on, or no point is left to measure. Or
+    /// [`Interrupted`], when `interrupt` is raised. What goes wrong with single measurements is in the result.
+    pub fn run(&self, interrupt: &Arc<AtomicBool>) -> anyhow::Result<Finished> {
+        let plan = self.plan()?;
+        let machine = Machine::here()?;
+        for path in [Some(&self.page), self.json.as_ref(), self.csv.as_ref()].into_iter().flatten() {
+            files::check(path)?;
+        }
+        if let Some(folder) = &self.svg {
+            files::make_folder(folder)?;
+        }
+        let cores = machine.two_cores();
+        let pinning = Pinning { server: cores.map(|cores| cores.0), generator: cores.map(|cores| cores.1) };
+        for subject in plan.subjects.iter().filter(|subject| subject.is_foreign()) {
+            MeasuredServer::start(subject, pinning, interrupt)
+                .with_context(|| format!("--with, {}", subject.name))?;
+        }
+        let notes = notes(&plan, &machine, pinning);
+        for note in &notes {
+            notice(&format!("note: {note}"));
+        }
+        let jobs = available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) as u32;
+        notice(&format!("this takes about {}; Ctrl-C ends it", about(plan.estimate(jobs))));
+        let mut bench = Bench::new(plan, pinning, jobs, Arc::clone(interrupt));
+        experiments::measure(&mut bench)?;
+        let comparison = comparison(bench, machine, notes);
+        let chapters = experiments::chapters(&comparison);
+        let written = self.write(&comparison, &chapters);
+        let text = self.text(&comparison, &chapters, written.is_ok())?;
+        Ok(Finished { text: printable(&text).into_owned(), written })
+    }
+
+    /// Writes all files that were asked for, also after one that could not be written.
+    ///
+    /// # Errors
+    /// The first that could not.
+    fn write(&self, comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Result<()> {
+        let mut results = vec![files::write(&self.page, &page::page(comparison, chapters, &self.command))];
+        if let Some(path) = &self.json {
+            results.push(files::write(path, &files::json(comparison, chapters)?));
+        }
+        if let Some(path) = &self.csv {
+            results.push(files::write(path, &files::csv(comparison)));
+        }
+        if let Some(folder) = &self.svg {
+            for figure in chapters.iter().flat_map(|chapter| &chapter.figures) {
+                let path = folder.join(format!("{}.svg", figure.name));
+                results.push(files::write(&path, &page::standalone(figure)));
+            }
+        }
+        results.into_iter().collect()
+    }
+
+    /// The tables and verdicts for the terminal, and where the page is.
+    fn text(&self, comparison: &Comparison, chapters: &[Chapter], has_page: bool) -> anyhow::Result<String> {
+        let mut text = String::new();
+        for chapter in chapters {
+            writeln!(text, "{}\n", chapter.title)?;
+            for table in &chapter.tables {
+                writeln!(text, "{}", table.to_text())?;
+            }
+            for failure in comparison.study.failures(chapter.experiment) {
+                writeln!(text, "  failed: {failure}")?;
+            }
+            for verdict in &chapter.verdicts {
+                let (mark, answer) = (verdict.answer.mark(), verdict.answer.words());
+                writeln!(text, "  {mark} \"{}\" {answer}. {}\n", verdict.claim, verdict.sentence)?;
+            }
+        }
+        writeln!(text, "~ disturbed by other programs; ± half of the spread of the rounds")?;
+        for note in &comparison.notes {
+            writeln!(text, "note: {note}")?;
+        }
+        if has_page {
+            let path = std::path::absolute(&self.page).context("finding the page")?;
+            writeln!(text, "The pictures: file://{}", path.display())?;
+        }
+        Ok(text)
+    }
+}
+
+/// What a reader has to know before anything is measured.
+fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
+    let mut notes = plan.notes.clone();
+    notes.push(match (pinning.server, pinning.generator) {
+        (Some(server), Some(generator)) => {
+            format!("The server runs on core {server}, the generator on core {generator}.")
+        }
+        _ => "There is one core only: server and generator share it, so rates are lower and latencies longer than with two."
+            .to_owned(),
+    });
+    if cfg!(debug_assertions) {
+        notes.push("This is a debug build: build with --release before you believe a figure.".to_owned());
+    }
+    if machine.cores.len() > 2 {
+        notes.push("Each server may use one core, however many there are, so that models are compared and not cores.".to_owned());
+    }
+    notes
+}
+
+fn comparison(bench: Bench, machine: Machine, mut notes: Vec<String>) -> Comparison {
+    let took = bench.elapsed();
+    notes.extend(bench.notes);
+    if bench.left_out > 0 {
+        notes.push(format!(
+            "{} measurements were left out, since the time was up; without --quick all are made.",
+            bench.left_out
+        ));
+    }
+    let noisy = bench.study.samples.iter().filter(|sample| sample.noisy).count();
+    if noisy > 0 {
+        notes.push(format!(
+            "Other programs disturbed {noisy} of {} measurements, which are marked. On a quiet machine the figures are better.",
+            bench.study.samples.len()
+        ));
+    }
+    Comparison { plan: bench.plan, machine, study: bench.study, took, notes }
+}

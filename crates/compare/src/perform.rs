@@ -1,0 +1,49 @@
+//! Does one [`Step`] in a process of its own.
+
+mod counting;
+mod green;
+mod thread_costs;
+
+use std::os::unix::process::{CommandExt, parent_id};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::step::{OURSELVES, Step};
+
+pub(crate) use counting::steps_for;
+
+/// Does a step of a comparison, and returns what it prints.
+///
+/// # Errors
+/// `step` is none, or fails.
+pub fn perform(step: &str) -> anyhow::Result<String> {
+    match serde_json::from_str(step).context("sward compare starts this command by itself")? {
+        Step::Become { parent, core, command } => become_program(parent, core, &command),
+        Step::Count { way, jobs, to } => counting::run(way, jobs, to),
+        Step::StartThreads { kind, count } => thread_costs::run(kind, count),
+    }
+}
+
+/// Becomes `command`. Only an error returns.
+fn become_program(parent: u32, core: Option<usize>, command: &[String]) -> anyhow::Result<String> {
+    // It stays in force across exec.
+    set_pdeathsig(Signal::SIGKILL).context("asking to die with the parent")?;
+    ensure!(parent_id() == parent, "the parent is gone");
+    if let Some(core) = core {
+        let mut only = CpuSet::new();
+        only.set(core)
+            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only))
+            .with_context(|| format!("staying on core {core}"))?;
+    }
+    let [program, arguments @ ..] = command else { bail!("there is no program to become") };
+    let mut command = Command::new(program);
+    if program == OURSELVES {
+        command.arg0("sward");
+    }
+    Err(command.args(arguments).exec()).with_context(|| format!("starting {program}"))
+}

@@ -1,0 +1,144 @@
+//! What is compared: `sward serve` under every model, and servers of the user's.
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use sward::EngineKind;
+use sward_server::Model;
+
+/// Children of the model `processes`: more than one, so that they share a listener.
+const PROCESSES: &str = "2";
+
+/// A server that is compared with others.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Subject {
+    /// Short, as it stands in plots and tables; no two have the same.
+    pub(crate) name: String,
+    /// In a few words.
+    pub(crate) description: String,
+    /// As a user would start it.
+    pub(crate) command: String,
+    /// How it looks in all plots.
+    #[serde(skip)]
+    pub(crate) look: usize,
+    #[serde(skip)]
+    pub(crate) kind: Origin,
+}
+
+/// Who starts it.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// This program.
+    Own { model: Model, engine: Option<EngineKind> },
+    /// A shell. `{port}` in the command stands for the port.
+    Foreign,
+}
+
+impl Subject {
+    /// All of our own, in the order of tables and plots.
+    pub(crate) fn own() -> Vec<Subject> {
+        let green = [
+            (EngineKind::IoUring, "green threads; the kernel completes reads and writes"),
+            (EngineKind::Epoll, "green threads; the kernel remembers what is watched"),
+            (EngineKind::Poll, "green threads; the whole list goes to the kernel each time"),
+            (EngineKind::Select, "green threads; a bit for each descriptor, both ways, each time"),
+            (EngineKind::Sigio, "green threads; a real-time signal says which descriptor is ready"),
+            (EngineKind::Spin, "green threads; asks every descriptor again and again, never sleeps"),
+        ];
+        let green = green.map(|(engine, text)| (engine.name(), text, Model::Green, Some(engine)));
+        let others = [Model::Threads, Model::Blocking, Model::Processes];
+        let others = others.map(|model| (model.name(), model.description(), model, None));
+        green
+            .into_iter()
+            .chain(others)
+            .enumerate()
+            .map(|(look, (name, text, model, engine))| Subject {
+                look,
+                name: name.to_owned(),
+                description: text.to_owned(),
+                command: format!("sward {}", arguments(model, engine).join(" ")),
+                kind: Origin::Own { model, engine },
+            })
+            .collect()
+    }
+
+    /// Whether it runs here.
+    pub(crate) fn available(&self) -> Result<(), String> {
+        match self.kind {
+            Origin::Own { engine: Some(engine), .. } => engine.available().map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it serves one client at a time, and lets the others wait.
+    pub(crate) fn serves_one(&self) -> bool {
+        matches!(self.kind, Origin::Own { model: Model::Blocking, .. })
+    }
+
+    /// Whether it is not ours, so that nobody knows whether it starts.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self.kind, Origin::Foreign)
+    }
+
+    /// Whether it runs green threads in one process, on an engine that the user chose.
+    pub(crate) fn engine(&self) -> Option<EngineKind> {
+        match self.kind {
+            Origin::Own { engine, .. } => engine,
+            Origin::Foreign => None,
+        }
+    }
+}
+
+/// The flags of `sward` for this server.
+pub(crate) fn arguments(model: Model, engine: Option<EngineKind>) -> Vec<&'static str> {
+    let mut arguments = vec!["serve", "upper", "--addr", "127.0.0.1:0", "--model", model.name()];
+    if let Some(engine) = engine {
+        arguments.extend(["--engine", engine.name()]);
+    }
+    if model.has_engine() {
+        arguments.extend(["--workers", if model == Model::Processes { PROCESSES } else { "1" }]);
+    }
+    arguments
+}
+
+/// A server of the user's, from `NAME=CMD` or `CMD`.
+///
+/// # Errors
+/// The command has no `{port}`, or there is none.
+pub(crate) fn foreign(text: &str) -> anyhow::Result<Subject> {
+    let no_command =
+        |text: &str| format!("--with {text:?}: there is no command; as in 'mine=./server --port {{port}}'");
+    let is_name = |text: &str| {
+        !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || "._+-".contains(letter))
+    };
+    let (name, command) = match text.split_once('=').filter(|(name, _)| is_name(name)) {
+        Some((name, command)) => (name.to_owned(), command),
+        None => {
+            let program = text.split_whitespace().next().with_context(|| no_command(text))?;
+            (program.rsplit('/').next().unwrap_or(program).to_owned(), text)
+        }
+    };
+    ensure!(!command.trim().is_empty(), no_command(text));
+    ensure!(
+        command.contains("{port}"),
+        "--with {text}: the command has no {{port}}, so it cannot be told where to listen; as in 'mine=./server --port {{port}}'"
+    );
+    let (description, command) = ("given by --with".to_owned(), command.to_owned());
+    Ok(Subject { name, description, command, look: 0, kind: Origin::Foreign })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_foreign_servers() {
+        let named = foreign("go 1=./x {port}").map(|subject| subject.name);
+        assert_eq!(named.unwrap(), "go");
+        let subject = foreign("mine=PORT={port} ./server").unwrap();
+        assert_eq!((subject.name.as_str(), subject.command.as_str()), ("mine", "PORT={port} ./server"));
+        assert_eq!(foreign("/usr/bin/python3 s.py {port}").unwrap().name, "python3");
+        for wrong in ["./server 8080", "mine=", "", "mine= "] {
+            assert!(foreign(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Text for a terminal. Much of it comes from outside: errors, commands, what the kernel calls the processor.
+
+use std::borrow::Cow;
+use std::io::{Write, stderr};
+
+/// Writes a line to standard error, its control characters made visible. A standard error that nobody reads, or a full one, is no reason
+/// to stop measuring.
+pub fn notice(line: &str) {
+    let _ = writeln!(stderr(), "{}", printable(line));
+}
+
+/// Makes characters visible that a terminal or a browser would obey: control characters other than line ends, and those that change
+/// the direction of text. They become escapes, such as `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_plain) {
+        return text.into();
+    }
+    let escape =
+        |each: char| if is_plain(each) { each.to_string() } else { each.escape_unicode().to_string() };
+    text.chars().map(escape).collect()
+}
+
+fn is_plain(character: char) -> bool {
+    match character {
+        '\n' => true,
+        // Marks, separators, embeddings and isolates of the bidirectional algorithm; and what is no character, which XML refuses.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        '\u{fffe}' | '\u{ffff}' => false,
+        other => !other.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_becomes_visible() {
+        assert_eq!(printable("plain: µs – ✓\nnext"), "plain: µs – ✓\nnext");
+        assert_eq!(printable("\u{1b}[2J\r\0\u{9b}\u{202e}"), "\\u{1b}[2J\\u{d}\\u{0}\\u{9b}\\u{202e}");
+    }
+}
