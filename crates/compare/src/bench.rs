@@ -1,36 +1,36 @@
-//! The order of the measurements: rounds, in them experiments, in them points, in them subjects. So what is compared is measured
-//! side by side, and comes again in the next round.
+//! A run in progress, one measurement at a time. A measurement that fails while other programs have the machine is repeated; every
+//! result becomes a sample of the study.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sward::time::{Duration, Instant};
+use sward_measure::terminal::printable;
 
 use crate::interrupt::{self, Interrupted};
 use crate::measured_server::{MeasuredServer, Pinning};
 use crate::plan::{Experiment, Plan};
 use crate::study::{Finding, Sample, Study};
 use crate::subject::Subject;
-use sward_measure::terminal::printable;
 
-/// A measurement that fails while other programs have the machine is made so often: it may have had no time at all.
+/// How often a measurement is attempted that fails while other programs have the machine: it may have had no CPU time at all.
 const ATTEMPTS: u32 = 3;
 
 /// A run in progress.
 pub(crate) struct Bench {
     pub(crate) plan: Plan,
     pub(crate) pinning: Pinning,
-    /// How many jobs the counter experiment counts at once.
+    /// Jobs of the CPU experiment.
     pub(crate) jobs: u32,
     pub(crate) interrupt: Arc<AtomicBool>,
     pub(crate) study: Study,
-    /// What a reader has to know and no sample says, each thing once.
+    /// Remarks for the reader that no sample carries, without duplicates.
     pub(crate) notes: Vec<String>,
-    /// Measurements that the budget left no time for.
+    /// Measurements that were skipped because the budget was used up.
     pub(crate) left_out: u32,
     started: Instant,
-    /// The length of the last line that was shown.
+    /// The length of the status line.
     shown: usize,
 }
 
@@ -53,7 +53,7 @@ impl Bench {
         self.started.elapsed()
     }
 
-    /// One measurement of a server: starts it, has it measured, ends it, and notes what came out.
+    /// Starts a server, measures it once, and stops it.
     pub(crate) fn serve(
         &mut self,
         experiment: Experiment,
@@ -68,7 +68,7 @@ impl Bench {
         })
     }
 
-    /// One measurement: makes it, unless there is no time or it has always failed, and notes what came out.
+    /// Makes one measurement. It is skipped if the budget is used up, or if it has failed in every round so far.
     pub(crate) fn step(
         &mut self,
         experiment: Experiment,
@@ -113,7 +113,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes a measurement. What goes wrong is a finding, too; an error is Ctrl-C.
+    /// Makes a measurement. A failure is a finding, too; the only error is Ctrl-C.
     fn find(&self, measure: &mut impl FnMut(&Bench) -> anyhow::Result<Finding>) -> anyhow::Result<Finding> {
         match measure(self) {
             Err(error) if error.is::<Interrupted>() => Err(error),
@@ -121,14 +121,14 @@ impl Bench {
         }
     }
 
-    /// Notes what a reader has to know. Nothing if it is known.
+    /// Adds a remark for the reader, once.
     pub(crate) fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {
             self.notes.push(text);
         }
     }
 
-    /// Shows on a terminal what is going on, in the place of what was shown before.
+    /// Replaces the status line, if standard error is a terminal.
     pub(crate) fn show(&mut self, text: &str) {
         let mut terminal = stderr().lock();
         if terminal.is_terminal() {

@@ -1,27 +1,27 @@
-//! What else runs on the machine while we measure.
+//! What other programs use of the machine while we measure.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use procfs::{CurrentSI, KernelStats};
 use sward::time::{Duration, Instant};
 use sward_measure::process::{ProcessTree, own_cpu_time};
 
-/// What programs that are not ours do while we measure.
+/// A watch over the CPU time of programs that are not ours.
 pub(crate) struct Bystanders {
     begun: Instant,
     busy: Duration,
     ours: Duration,
-    /// A child that has not ended by then, and what it and its descendants had used.
+    /// A child that outlives the watch, and the CPU times of its tree at the start.
     server: Option<(u32, ProcessTree)>,
 }
 
 impl Bystanders {
-    /// Begins to watch. `server` is a child that will not have ended when [`percent`](Bystanders::percent) is called.
+    /// Starts a watch. `server` is a child that will still run when [`percent`](Bystanders::percent) is called.
     pub(crate) fn watch(server: Option<u32>) -> Bystanders {
         let server = server.map(|process| (process, ProcessTree::now(process)));
         Bystanders { begun: Instant::now(), busy: busy(), ours: ours(), server }
     }
 
-    /// Returns what they have used since, as a share of one core.
+    /// Returns what others have used since the start, as a share of one core.
     pub(crate) fn percent(&self) -> f64 {
         let server = self.server.as_ref().map(|(process, before)| ProcessTree::now(*process).since(before));
         let ours = ours().saturating_sub(self.ours) + server.unwrap_or_default();
@@ -30,7 +30,7 @@ impl Bystanders {
     }
 }
 
-/// CPU time of this process and of its children that have ended.
+/// Returns the CPU time of this process and of its children that have ended.
 fn ours() -> Duration {
     let children = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(Duration::ZERO, |usage| {
         let micros = |time: nix::sys::time::TimeVal| {
@@ -41,7 +41,7 @@ fn ours() -> Duration {
     own_cpu_time() + children
 }
 
-/// What all programs together have used since the machine started, and what the hypervisor has withheld.
+/// Returns the CPU time of all programs since the machine started, and what the hypervisor has withheld.
 fn busy() -> Duration {
     let Ok(KernelStats { total, .. }) = KernelStats::current() else { return Duration::ZERO };
     let interrupts = [total.irq_ms(), total.softirq_ms(), total.steal_ms()].into_iter().flatten();

@@ -1,49 +1,47 @@
-//! Child processes that never outlive us. Each is started through [`Step::Become`], which asks the
-//! kernel to kill it when we die, however we do, pins it to its core, and becomes it. When a [`Guarded`] is dropped, its
-//! whole process group is killed and reaped.
+//! Child processes that never outlive this one. Each starts as a [`Step::Become`], which asks the kernel to kill it when its parent dies,
+//! pins it to its core, and executes the program. Dropping a [`Guarded`] kills and reaps its whole process group.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::iter;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::os::unix::process::CommandExt;
 use sward::thread;
 use sward::time::{Duration, Instant};
-
 use sward_measure::terminal::printable;
 
 use crate::interrupt::check;
 use crate::step::Step;
 
-/// How often a wait looks at Ctrl-C.
+/// How often a wait checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long complaints may take to come. A process that lives on, or its children, may keep the pipe open.
+/// How long to wait for more complaints. The process, or a child of its own, may keep the pipe open.
 const COMPLAINTS_WAIT: Duration = Duration::from_millis(200);
 
-/// How much is kept of what a child says on standard error, in bytes.
+/// The bytes of standard error that are kept.
 const COMPLAINTS_MAX: usize = 4096;
 
 /// A child process in a process group of its own.
 pub(crate) struct Guarded {
     child: Child,
-    /// Its standard output, line by line. The end of the channel is the end of the output.
+    /// Its standard output, line by line, until the channel ends.
     lines: Receiver<String>,
-    complaints: Arc<Mutex<String>>,
-    /// Nothing comes, but the end of the channel is the end of the complaints.
-    complaints_end: Receiver<()>,
+    /// The beginning of its standard error, in parts.
+    complaints: Receiver<String>,
     interrupt: Arc<AtomicBool>,
 }
 
 impl Guarded {
-    /// Starts a program, on one core only if it says which.
+    /// Starts a program, pinned to `core` if there is one.
     pub(crate) fn start(
         core: Option<usize>,
         command: &[String],
@@ -61,42 +59,35 @@ impl Guarded {
         let output = child.stdout.take().expect("it is piped");
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // Nobody may be listening any more. The pipe must be emptied all the same, or the child would block.
+                // The receiver may be gone. The pipe is emptied all the same, or the child would block.
                 let _ = sender.send(line);
             }
         });
-        let complaints = Arc::default();
+        let (sender, complaints) = channel();
         let errors = child.stderr.take().expect("it is piped");
-        let (end, complaints_end) = channel();
-        thread::spawn({
-            let complaints = Arc::clone(&complaints);
-            move || {
-                keep_beginning(errors, &complaints);
-                drop(end);
-            }
-        });
-        Ok(Guarded { child, lines, complaints, complaints_end, interrupt: Arc::clone(interrupt) })
+        thread::spawn(move || send_beginning(errors, &sender));
+        Ok(Guarded { child, lines, complaints, interrupt: Arc::clone(interrupt) })
     }
 
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has said on standard error. That may still be on its way when it has just ended.
+    /// Returns what it has written to standard error since the last call. Waits a little, since that may still be on its way.
     pub(crate) fn complaints(&self) -> String {
-        let _ = self.complaints_end.recv_timeout(COMPLAINTS_WAIT);
-        printable(self.complaints.lock().unwrap_or_else(PoisonError::into_inner).trim()).into_owned()
+        let parts = iter::from_fn(|| self.complaints.recv_timeout(COMPLAINTS_WAIT).ok());
+        printable(parts.collect::<String>().trim()).into_owned()
     }
 
-    /// Whether it has ended.
+    /// Returns whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The next line of its output; `None` at the end.
+    /// Waits for the next line of its output; `None` is the end.
     ///
     /// # Errors
-    /// Ctrl-C, or `deadline` passed.
+    /// Ctrl-C, or `deadline` has passed.
     pub(crate) fn line(&self, deadline: Instant) -> anyhow::Result<Option<String>> {
         loop {
             check(&self.interrupt)?;
@@ -111,7 +102,7 @@ impl Guarded {
         }
     }
 
-    /// All that it still prints, how it ended, and its complaints.
+    /// Waits for its end. Returns the rest of its output, its status, and its complaints.
     ///
     /// # Errors
     /// Ctrl-C, or it took longer than `patience`.
@@ -128,16 +119,16 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // It fails if the group is gone already.
+        // Fails if the group is gone already.
         let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
 
-/// Runs a program of ours to its end, and gives its output.
+/// Runs a program to its end, and returns its output.
 ///
 /// # Errors
-/// Ctrl-C, it took too long, or it failed; then with what it said.
+/// Ctrl-C, it takes longer than `patience`, or it fails without output; the error is what it has written to standard error.
 pub(crate) fn output(
     core: Option<usize>,
     command: &[String],
@@ -147,26 +138,24 @@ pub(crate) fn output(
     let child = Guarded::start(core, command, interrupt)?;
     let (output, status, complaints) = child.finish(patience)?;
     if !status.success() && output.is_empty() {
-        // A program that fails for one reason a thousand times says so a thousand times. A panic takes two lines.
+        // A program may give the same reason a thousand times. A panic takes two lines.
         let said: Vec<_> = complaints.lines().take(2).collect();
         bail!("{}", if said.is_empty() { status.to_string() } else { said.join(" ") });
     }
     Ok(output)
 }
 
-/// Whether a variable changes how a measured program runs. The experiments' flags say what they mean; a user's server has its settings in
-/// its command.
+/// Returns whether an environment variable changes how a measured program runs. Measured programs get their settings from their command
+/// line only, so that the page tells the whole story.
 fn is_setting(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"SWARD_") || name == "RUST_MIN_STACK"
 }
 
-/// Reads to the end and keeps what comes first.
-fn keep_beginning(mut errors: impl Read, complaints: &Mutex<String>) {
-    let mut buffer = [0; 512];
+/// Sends the beginning of `errors`, and reads on to the end, or the child would block.
+fn send_beginning(mut errors: impl Read, sender: &Sender<String>) {
+    let (mut buffer, mut room) = ([0; 512], COMPLAINTS_MAX);
     while let Ok(length @ 1..) = errors.read(&mut buffer) {
-        let mut kept = complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < COMPLAINTS_MAX {
-            kept.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
+        let _ = sender.send(String::from_utf8_lossy(&buffer[..length.min(room)]).into_owned());
+        room -= length.min(room);
     }
 }

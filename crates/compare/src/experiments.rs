@@ -1,4 +1,5 @@
-//! The experiments. Each is a file that says how it is measured, how it is drawn, and what it says about the claims that people make.
+//! The experiments, each in a file of its own: how it is measured, how it is drawn, and which claims it tests. Here is their order: rounds
+//! of all experiments, so that what is compared is measured side by side and again in the next round.
 
 mod active_connections;
 mod cpu_work;
@@ -15,10 +16,10 @@ use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison};
 use crate::plan::Experiment;
 
-/// Measures everything: in each round every experiment, so that what disturbs the machine for a while disturbs all alike.
+/// Measures everything, in interleaved rounds: what disturbs the machine for a while disturbs all alike.
 ///
 /// # Errors
-/// Ctrl-C. What goes wrong with single measurements is in the study.
+/// Ctrl-C. A failed measurement is no error, but a sample of the study.
 pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let (rounds, experiments) = (bench.plan.rounds, bench.plan.experiments.clone());
     for round in 1..=rounds {
@@ -40,7 +41,7 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a chapter for each experiment.
+/// Returns a chapter for each experiment.
 pub(crate) fn chapters(comparison: &Comparison) -> Vec<Chapter> {
     let chapter = |experiment: &Experiment| match experiment {
         Experiment::Active => active_connections::chapter(comparison),

@@ -1,8 +1,8 @@
-//! The files of a run. A file is written under another name and renamed when it is whole, so every file that is found can be read.
-//! A device or a pipe, such as `/dev/stdout`, is written to as it is: a file in its place is not what was asked for.
+//! The files of a run. A file is written under a temporary name and renamed when it is whole, so nobody finds half a file.
+//! A device or a pipe, such as `/dev/stdout`, is written to directly: nobody wants a file in its place.
 //!
-//! A folder may be open to others, as `/tmp` is. So the other name cannot be guessed, and is made anew (`O_EXCL`), which follows no
-//! link; and a link under the final name is followed only if the kernel does (`fs.protected_symlinks`).
+//! Others may write to the folder, as they may to `/tmp`. So the temporary name cannot be guessed, and creating it follows no link
+//! (`O_EXCL`). A link under the final name is followed only where the kernel follows it (`fs.protected_symlinks`).
 
 use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, RandomState};
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
+use sward_measure::terminal::printable;
 
 use crate::chapter::{Chapter, Comparison};
 use crate::study::Metric;
-use sward_measure::terminal::printable;
 
-/// Makes sure that a file can be written there, long before it is.
+/// Checks that a file can be written, before hours of measuring.
 ///
 /// # Errors
-/// It cannot.
+/// It cannot be written. The error says why, and what to do.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let denied = |error: &io::Error| cannot(path, "this file cannot be written", error);
     match present(path).map_err(|error| denied(&error))? {
@@ -34,16 +34,16 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
 }
 
-/// Makes a folder, long before anything is written there. One that is there will do.
+/// Creates a folder, unless it exists, and checks that files can be written there.
 ///
 /// # Errors
-/// It cannot be made, or nothing can be written there.
+/// It cannot be created, or nothing can be written there.
 pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(path).map_err(|error| cannot(path, "this folder cannot be made", &error))?;
     check(&path.join("picture.svg"))
 }
 
-/// Writes a file, all of it or nothing.
+/// Writes a whole file, or none.
 ///
 /// # Errors
 /// It cannot be written.
@@ -53,20 +53,20 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         let opened = File::options().write(true).open(path);
         return opened.and_then(|mut file| file.write_all(text.as_bytes())).with_context(failed);
     }
-    // Where a link leads, or the link would be replaced.
+    // The file that a link names; otherwise renaming would replace the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let part = part(&target)?;
     let written = File::create_new(&part)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
-        // What matters is the first error.
+        // The first error is the one that matters.
         let _ = fs::remove_file(&part);
     }
     written.with_context(failed)
 }
 
-/// What is wrong with a path that the user has chosen, and what to do.
+/// Says what is wrong with a path that the user has chosen, and what to do.
 fn cannot(path: &Path, what: &str, error: &io::Error) -> anyhow::Error {
     let advice = match error.kind() {
         ErrorKind::NotFound => "make the folder that it is to be in (mkdir -p), or name another",
@@ -76,10 +76,10 @@ fn cannot(path: &Path, what: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("{}: {what}: {error}; {advice}", path.display())
 }
 
-/// What is there, if anything is.
+/// Returns the metadata of what is there, if anything is.
 ///
 /// # Errors
-/// The kernel does not tell, as of a link that it does not follow.
+/// The kernel refuses to say, for example because it does not follow a link.
 fn present(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -87,7 +87,7 @@ fn present(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// The name under which a file is written until it is whole: another one each time.
+/// Returns a new temporary name for a file.
 fn part(path: &Path) -> anyhow::Result<PathBuf> {
     let name = path.file_name();
     let name = name.with_context(|| format!("{}: that is no name of a file; name one", path.display()))?;
@@ -95,7 +95,7 @@ fn part(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path.with_file_name(format!(".{}.{random:016x}.part", name.to_string_lossy())))
 }
 
-/// All that is known, as JSON.
+/// Formats everything as JSON.
 pub(crate) fn json(comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Result<String> {
     let plan = &comparison.plan;
     let verdicts: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.verdicts).collect();
@@ -118,11 +118,11 @@ pub(crate) fn json(comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Res
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }
 
-/// All measurements, a line for each.
+/// Formats all measurements as CSV, a line for each.
 pub(crate) fn csv(comparison: &Comparison) -> String {
     let quote = |text: &str| format!("\"{}\"", printable(text).replace('"', "\"\"").replace('\n', " "));
     let mut text = "experiment,subject,x,round,noisy,others_cpu_percent".to_owned();
-    for metric in Metric::ALL {
+    for &metric in Metric::ALL {
         text.push_str(&format!(",{}", metric.name()));
     }
     text.push_str(",failure\n");
@@ -130,7 +130,7 @@ pub(crate) fn csv(comparison: &Comparison) -> String {
         let (experiment, subject) = (sample.experiment.name(), quote(&sample.subject));
         let (x, round, noisy, others) = (sample.x, sample.round, sample.noisy, sample.others_cpu_percent);
         text.push_str(&format!("{experiment},{subject},{x},{round},{noisy},{others}"));
-        for metric in Metric::ALL {
+        for &metric in Metric::ALL {
             text.push(',');
             if let Some(value) = sample.values.get(&metric) {
                 text.push_str(&value.to_string());

@@ -125,7 +125,7 @@ impl Request {
     /// # Errors
     /// The first that could not.
     fn write(&self, comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Result<()> {
-        let mut results = vec![files::write(&self.page, &page::page(comparison, chapters, &self.command))];
+        let mut results = vec![files::write(&self.page, &page::page(comparison, chapters, &self.command)?)];
         if let Some(path) = &self.json {
             results.push(files::write(path, &files::json(comparison, chapters)?));
         }

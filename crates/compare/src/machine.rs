@@ -1,4 +1,4 @@
-//! The machine that is measured on: what it is, and which of its cores we may use.
+//! The machine: what it is, and which of its cores may be used.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 use procfs::{CpuInfo, Current};
 use serde::Serialize;
 
-/// What it is.
+/// The machine that is measured on.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
-    /// As in `Linux 6.12.1`.
+    /// For example `Linux 6.12.1`.
     pub(crate) kernel: String,
     pub(crate) processor: String,
     /// The cores that this process may use.
@@ -40,7 +40,7 @@ impl Machine {
         })
     }
 
-    /// The server's core and the generator's, if there are two.
+    /// Returns a core for the server and one for the generator, if there are two.
     pub(crate) fn two_cores(&self) -> Option<(usize, usize)> {
         match self.cores.as_slice() {
             [first, .., last] => Some((*first, *last)),
@@ -49,12 +49,12 @@ impl Machine {
     }
 }
 
-/// What the kernel calls the processor.
+/// Returns the name that the kernel has for the processor.
 fn processor() -> Option<String> {
     Some(CpuInfo::current().ok()?.model_name(0)?.to_owned())
 }
 
-/// Seconds since 1970 as `2026-01-31 13:05 UTC`.
+/// Formats seconds since 1970 as `2026-01-31 13:05 UTC`.
 fn date(seconds: u64) -> String {
     let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
     // A year that begins in March has its leap day at the end; 719,468 days lie between the first of March of year 0 and 1970.

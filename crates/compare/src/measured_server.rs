@@ -1,4 +1,4 @@
-//! A running server under comparison, and `sward load` against it.
+//! A server under comparison while it runs, and `sward load` against it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use crate::step::OURSELVES;
 use crate::study::{Finding, Metric};
 use crate::subject::{self, Origin, Subject};
 
-/// How long a server may take to listen, and a run of the generator beyond its window.
+/// How long a server may take to listen, and how long the generator may take beyond its window.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long one reply may take.
@@ -29,7 +29,7 @@ const REPLY: Duration = Duration::from_secs(5);
 /// Fewer messages than this say nothing about the slowest in a thousand.
 const MESSAGES_FOR_P999: u64 = 2000;
 
-/// Where processes run.
+/// The cores that processes are pinned to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pinning {
     pub(crate) server: Option<usize>,
@@ -40,17 +40,17 @@ pub(crate) struct Pinning {
 pub(crate) struct MeasuredServer {
     process: Guarded,
     pub(crate) address: SocketAddr,
-    /// What `sward load --verify` is to be told.
+    /// The value of `sward load --verify` that fits its replies.
     verify: &'static str,
     pinning: Pinning,
     interrupt: Arc<AtomicBool>,
 }
 
 impl MeasuredServer {
-    /// Starts it and waits until it listens.
+    /// Starts a server and waits until it listens.
     ///
     /// # Errors
-    /// It did not start; the error says what it said. Or Ctrl-C.
+    /// The server does not start; the error holds what it has written. Or Ctrl-C.
     pub(crate) fn start(
         subject: &Subject,
         pinning: Pinning,
@@ -85,24 +85,14 @@ impl MeasuredServer {
         ProcessTree::now(self.process())
     }
 
-    /// Opens a connection and has one message answered, so that the server has really begun to serve it.
+    /// Opens a connection and waits for one reply, so that the server has certainly begun to serve it.
     pub(crate) fn connect(&self) -> anyhow::Result<TcpStream> {
-        let mut stream = TcpStream::connect_timeout(&self.address, REPLY).context("connecting")?;
-        stream.set_read_timeout(Some(REPLY))?;
-        stream.write_all(b"a\n")?;
-        let mut reply = [0; 2];
-        stream.read_exact(&mut reply).context("waiting for a reply")?;
-        Ok(stream)
+        Ok(self.ask()?.0)
     }
 
-    /// What kind of service it is.
+    /// Returns the `--verify` that fits its replies.
     fn probe(&self) -> anyhow::Result<&'static str> {
-        let mut stream = TcpStream::connect_timeout(&self.address, REPLY)?;
-        stream.set_read_timeout(Some(REPLY))?;
-        stream.write_all(b"a\n")?;
-        let mut reply = [0; 2];
-        stream.read_exact(&mut reply)?;
-        match &reply {
+        match &self.ask()?.1 {
             b"A\n" => Ok("upper"),
             b"a\n" => Ok("echo"),
             other => bail!(
@@ -111,10 +101,20 @@ impl MeasuredServer {
         }
     }
 
+    /// Opens a connection, sends `a`, and returns the reply.
+    fn ask(&self) -> anyhow::Result<(TcpStream, [u8; 2])> {
+        let mut stream = TcpStream::connect_timeout(&self.address, REPLY).context("connecting")?;
+        stream.set_read_timeout(Some(REPLY))?;
+        stream.write_all(b"a\n")?;
+        let mut reply = [0; 2];
+        stream.read_exact(&mut reply).context("waiting for a reply")?;
+        Ok((stream, reply))
+    }
+
     /// Runs `sward load` with an experiment's own flags.
     ///
     /// # Errors
-    /// Ctrl-C. What the generator complains about is in the finding.
+    /// Ctrl-C. What goes wrong otherwise is in the finding.
     pub(crate) fn load(&self, plan: &Plan, own: &[(&str, &str)]) -> anyhow::Result<Finding> {
         let (address, process) = (self.address.to_string(), self.process().to_string());
         let fixed =
@@ -138,7 +138,7 @@ impl MeasuredServer {
     }
 }
 
-/// What `sward load --json` prints, as far as it is of use here.
+/// The fields of `sward load --json` that are used here.
 #[derive(Deserialize)]
 struct LoadReport {
     messages: u64,
@@ -172,7 +172,7 @@ struct LoadError {
 }
 
 impl LoadReport {
-    /// Why it cannot count, with the first error of a connection, if there is one.
+    /// Returns why the run cannot count, with the first error of a connection.
     fn failure(&self) -> Option<String> {
         let complaint = self.complaint.as_ref()?;
         Some(match self.errors.first() {
@@ -182,7 +182,7 @@ impl LoadReport {
     }
 }
 
-/// What a report of the generator says, as our metrics.
+/// Converts the generator's report to metrics.
 fn values(report: &LoadReport) -> BTreeMap<Metric, f64> {
     let mut values = BTreeMap::from([
         (Metric::MessagesPerSecond, report.messages_per_second),
@@ -223,7 +223,7 @@ fn address_of_banner(process: &Guarded) -> anyhow::Result<SocketAddr> {
     }
 }
 
-/// Starts a command of the user's on a port that is free, and waits until something listens there.
+/// Starts the user's command with a free port, and waits until something listens there.
 fn start_foreign(
     subject: &Subject,
     pinning: Pinning,
@@ -234,7 +234,7 @@ fn start_foreign(
         .context("finding a free port")?;
     let command = subject.command.replace("{port}", &address.port().to_string());
     let shell = ["sh", "-c", &format!("exec {command}")].map(str::to_owned);
-    // `exec` cannot stand before assignments or lists of commands; a shell around those does no harm.
+    // `exec` cannot precede assignments or lists of commands. A shell around those does no harm.
     let is_simple = command.split_whitespace().next().is_some_and(|word| !word.contains('='))
         && !command.contains(['|', '&', ';', '(', '{', '<', '>']);
     let shell = if is_simple { shell } else { ["sh", "-c", &command].map(str::to_owned) };

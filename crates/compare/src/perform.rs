@@ -1,4 +1,4 @@
-//! Does one [`Step`] in a process of its own.
+//! Performs one [`Step`]. The process exists for nothing else.
 
 mod counting;
 mod green;
@@ -17,10 +17,10 @@ use crate::step::{OURSELVES, Step};
 
 pub(crate) use counting::steps_for;
 
-/// Does a step of a comparison, and returns what it prints.
+/// Performs a step of a comparison, and returns its output. `step` is what a running comparison has put on the command line.
 ///
 /// # Errors
-/// `step` is none, or fails.
+/// `step` is not of this version's making, or it fails.
 pub fn perform(step: &str) -> anyhow::Result<String> {
     match serde_json::from_str(step).context("sward compare starts this command by itself")? {
         Step::Become { parent, core, command } => become_program(parent, core, &command),
@@ -29,9 +29,9 @@ pub fn perform(step: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Becomes `command`. Only an error returns.
+/// Executes `command` in this process. Returns only on error.
 fn become_program(parent: u32, core: Option<usize>, command: &[String]) -> anyhow::Result<String> {
-    // It stays in force across exec.
+    // This stays in force across exec.
     set_pdeathsig(Signal::SIGKILL).context("asking to die with the parent")?;
     ensure!(parent_id() == parent, "the parent is gone");
     if let Some(core) = core {

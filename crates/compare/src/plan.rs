@@ -1,4 +1,4 @@
-//! What a run is to measure.
+//! The plan of a run: what is measured, how often, for how long.
 
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit};
@@ -7,10 +7,10 @@ use sward::time::Duration;
 
 use crate::subject::Subject;
 
-/// What a server or the generator needs beside its connections, in descriptors. The generator asks for 64.
+/// Descriptors that a server or the generator needs besides its connections. (The generator reserves 64.)
 const OTHER_DESCRIPTORS: u64 = 128;
 
-/// How many connections send while others are silent.
+/// Connections that send while others are silent.
 pub(crate) const ACTIVE_BESIDE_IDLE: u32 = 16;
 
 /// How thorough a comparison is.
@@ -25,21 +25,21 @@ pub enum Mode {
     Full,
 }
 
-/// What can be measured.
+/// An experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Experiment {
     /// Throughput, latency, CPU against active connections; and how evenly connections are served.
     Active,
-    /// The same against silent connections.
+    /// Throughput, latency, CPU against silent connections.
     Idle,
     /// CPU while nothing happens, memory per connection.
     Rest,
-    /// From a message to a sleeping server to its reply.
+    /// The latency of a sleeping server.
     Wakeup,
-    /// Counting in a loop.
+    /// CPU work: jobs that count in a loop.
     Counter,
-    /// How many threads fit.
+    /// How many threads fit, and what each costs.
     Tasks,
 }
 
@@ -66,14 +66,14 @@ impl Experiment {
     }
 }
 
-/// How many threads the tasks experiment starts.
+/// How many threads are started, at most.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ThreadCounts {
     pub(crate) green: u32,
     pub(crate) os: u32,
 }
 
-/// What a run is to measure. Durations are of one measurement.
+/// The plan of a run. Durations are those of one measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: Mode,
@@ -85,22 +85,22 @@ pub(crate) struct Plan {
     pub(crate) connections: Vec<u32>,
     /// Numbers of silent connections, ascending.
     pub(crate) idle_connections: Vec<u32>,
-    /// Silent connections of the rest experiment.
+    /// Silent connections of a server at rest.
     pub(crate) silent: u32,
     /// Bytes of a message.
     pub(crate) size: u32,
     pub(crate) rounds: u32,
     pub(crate) window: Duration,
     pub(crate) warmup: Duration,
-    /// What has not been measured by then is left out.
+    /// When it is used up, the remaining measurements are skipped.
     pub(crate) budget: Option<Duration>,
-    /// About how long the counter experiment counts, one job.
+    /// About how long one job of the CPU experiment counts.
     pub(crate) count: Duration,
     pub(crate) tasks: ThreadCounts,
 }
 
 impl Plan {
-    /// Returns the flags of `sward load`: an experiment's own, and those that all of them have.
+    /// Returns flags for `sward load`: an experiment's own, and those that all experiments share.
     pub(crate) fn load_flags(&self, own: &[(&str, &str)]) -> Vec<String> {
         let millis = |duration: Duration| format!("{}ms", duration.as_millis());
         let (size, window, warmup) = (self.size.to_string(), millis(self.window), millis(self.warmup));
@@ -111,15 +111,15 @@ impl Plan {
             .collect()
     }
 
-    /// Returns the command that a reader would type to measure the same.
+    /// Returns the command that a reader types to measure the same.
     pub(crate) fn load_command(&self, own: &[(&str, &str)]) -> String {
         format!("sward load HOST:PORT {}", self.load_flags(own).join(" "))
     }
 
-    /// Leaves out numbers of connections for which there are no descriptors, and says so.
+    /// Removes numbers of connections that exceed the limit of descriptors, and notes that.
     ///
     /// # Errors
-    /// There are not even enough for the smallest.
+    /// No number is left.
     pub(crate) fn skip_what_cannot_be_opened(&mut self) -> anyhow::Result<()> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("asking for the limit of descriptors")?;
         let room = hard.saturating_sub(OTHER_DESCRIPTORS).min(u64::from(u32::MAX)) as u32;

@@ -1,4 +1,4 @@
-//! What a caller asks for, and the plan that it makes.
+//! What a caller asks for, and the plan made of it.
 
 use std::path::PathBuf;
 
@@ -42,10 +42,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Makes a plan of it.
+    /// Makes a plan.
     ///
     /// # Errors
-    /// They name a server that there is not, or ask for nothing.
+    /// The request names an unknown server, or leaves nothing to measure.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let mut plan = self.preset();
         if let Some(rounds) = self.rounds {

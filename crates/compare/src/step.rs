@@ -1,5 +1,5 @@
-//! A step is what a comparison needs a process of its own for. It travels as JSON on a command line that nobody types, and
-//! [`perform`](crate::perform) does it.
+//! A step is a part of a comparison that needs a process of its own. It travels there as JSON on the command line of `compare-step`, where
+//! [`perform`](crate::perform()) carries it out.
 
 use serde::{Deserialize, Serialize};
 

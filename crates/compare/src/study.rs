@@ -1,4 +1,4 @@
-//! What has been measured so far, and its statistics: medians with their spread, over the rounds.
+//! The samples of a run, and their statistics: medians over the rounds, with their spread.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,45 @@ use sward_measure::quantity::count;
 
 use crate::plan::Experiment;
 
-/// From here on a round counts as disturbed: the share of one core that programs other than ours took meanwhile, or that the
-/// hypervisor kept to itself.
+/// A round counts as disturbed if other programs or the hypervisor took at least this share of one core meanwhile.
 const NOISY_PERCENT: f64 = 20.0;
 
-/// What is measured, with its unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Metric {
+/// Defines [`Metric`] and the list of all metrics.
+macro_rules! metrics {
+    ($($(#[$about:meta])* $metric:ident,)*) => {
+        /// A measured quantity, with its unit.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum Metric { $($(#[$about])* $metric,)* }
+
+        impl Metric {
+            pub(crate) const ALL: &[Metric] = &[$(Metric::$metric,)*];
+        }
+    };
+}
+
+metrics! {
     MessagesPerSecond,
     LatencyP50Us,
     LatencyP99Us,
     LatencyP999Us,
-    /// Of the server, user and system, all its processes.
+    /// User and system time of all processes of the server.
     ServerCpuUsPerMessage,
     /// 100 is one core.
     ServerCpuPercent,
     /// 100 is one core.
     GeneratorCpuPercent,
-    /// Messages of the connection that got most, in all phases of a run.
+    /// Messages of the best served connection, in all phases of a run.
     MostServedMessages,
-    /// Messages of the median connection as a share of those.
+    /// Messages of the median connection, as a share of the best served one's.
     MedianServedPercent,
-    /// Messages of the connection that got least as a share of those.
+    /// Messages of the worst served connection, as a share of the best served one's.
     LeastServedPercent,
     /// Resident memory and page tables, per connection.
     MemoryBytesPerConnection,
     /// From the start of the first job to the end of the last.
     Seconds,
-    /// How many ran at once.
+    /// How many threads waited at once.
     TasksAlive,
     SpawnNs,
     SwitchNs,
@@ -43,40 +53,21 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(crate) const ALL: [Metric; 16] = [
-        Metric::MessagesPerSecond,
-        Metric::LatencyP50Us,
-        Metric::LatencyP99Us,
-        Metric::LatencyP999Us,
-        Metric::ServerCpuUsPerMessage,
-        Metric::ServerCpuPercent,
-        Metric::GeneratorCpuPercent,
-        Metric::MostServedMessages,
-        Metric::MedianServedPercent,
-        Metric::LeastServedPercent,
-        Metric::MemoryBytesPerConnection,
-        Metric::Seconds,
-        Metric::TasksAlive,
-        Metric::SpawnNs,
-        Metric::SwitchNs,
-        Metric::MemoryBytesPerTask,
-    ];
-
     pub(crate) fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
     }
 }
 
-/// What one measurement found.
+/// The result of one measurement.
 pub(crate) struct Finding {
     pub(crate) values: BTreeMap<Metric, f64>,
-    /// What others took of the machine meanwhile.
+    /// What other programs and the hypervisor took meanwhile; 100 is one core.
     pub(crate) others_percent: f64,
     pub(crate) failure: Option<String>,
 }
 
 impl Finding {
-    /// One that failed before anything could be measured.
+    /// Creates a finding without values.
     pub(crate) fn failed(error: &anyhow::Error) -> Finding {
         Finding { values: BTreeMap::new(), others_percent: 0.0, failure: Some(format!("{error:#}")) }
     }
@@ -86,35 +77,35 @@ impl Finding {
     }
 }
 
-/// One measurement of one round.
+/// A measurement in a round.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) experiment: Experiment,
     pub(crate) subject: String,
-    /// Connections, jobs or threads: what the experiment varies.
+    /// What the experiment varies: the number of connections, jobs or threads.
     pub(crate) x: u64,
-    /// From 1.
+    /// Counts from 1.
     pub(crate) round: u32,
     pub(crate) values: BTreeMap<Metric, f64>,
     /// What other programs and the hypervisor took meanwhile; 100 is one core.
     pub(crate) others_cpu_percent: f64,
     pub(crate) noisy: bool,
-    /// What went wrong. Its values do not go into the medians.
+    /// What went wrong. The medians leave failed samples out.
     pub(crate) failure: Option<String>,
 }
 
-/// A metric over all rounds.
+/// A metric's median and spread over all rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Statistic {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
     pub(crate) rounds: usize,
-    /// How many of them were disturbed.
+    /// How many rounds were disturbed.
     pub(crate) noisy_rounds: usize,
 }
 
-/// A statistic and what it is of.
+/// A statistic with what it describes, for JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary<'a> {
     experiment: Experiment,
@@ -125,14 +116,14 @@ pub(crate) struct Summary<'a> {
     statistic: Statistic,
 }
 
-/// All measurements.
+/// All samples of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Study {
     pub(crate) samples: Vec<Sample>,
 }
 
 impl Study {
-    /// A metric of one subject at one point; `None` if it was never measured without failure.
+    /// Returns a metric of one subject at one point; `None` if it was never measured without failure.
     pub(crate) fn statistic(
         &self,
         experiment: Experiment,
@@ -151,7 +142,7 @@ impl Study {
         Statistic::of(&values)
     }
 
-    /// As [`statistic`](Study::statistic), the median alone.
+    /// Returns the median of a [`statistic`](Study::statistic).
     pub(crate) fn median(
         &self,
         experiment: Experiment,
@@ -162,34 +153,27 @@ impl Study {
         self.statistic(experiment, subject, x, metric).map(|statistic| statistic.median)
     }
 
-    /// The points at which a subject was measured, ascending.
+    /// Returns a metric of one subject at all points, ascending.
     pub(crate) fn points(
         &self,
         experiment: Experiment,
         subject: &str,
         metric: Metric,
     ) -> Vec<(u64, Statistic)> {
-        let samples =
-            self.samples.iter().filter(|sample| sample.experiment == experiment && sample.subject == subject);
-        let mut places: Vec<u64> = samples.map(|sample| sample.x).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
-            .into_iter()
-            .filter_map(|x| Some((x, self.statistic(experiment, subject, x, metric)?)))
-            .collect()
+        let statistic = |x| Some((x, self.statistic(experiment, subject, x, metric)?));
+        self.xs(experiment).into_iter().filter_map(statistic).collect()
     }
 
-    /// The points of all subjects of an experiment, ascending.
-    pub(crate) fn places(&self, experiment: Experiment) -> Vec<u64> {
+    /// Returns the points of an experiment, ascending.
+    pub(crate) fn xs(&self, experiment: Experiment) -> Vec<u64> {
         let samples = self.samples.iter().filter(|sample| sample.experiment == experiment);
-        let mut places: Vec<u64> = samples.map(|sample| sample.x).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        let mut xs: Vec<u64> = samples.map(|sample| sample.x).collect();
+        xs.sort_unstable();
+        xs.dedup();
+        xs
     }
 
-    /// The subjects of an experiment, in the order in which they were first measured.
+    /// Returns the subjects of an experiment, in the order of their first samples.
     pub(crate) fn subjects(&self, experiment: Experiment) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for sample in self.samples.iter().filter(|sample| sample.experiment == experiment) {
@@ -200,33 +184,32 @@ impl Study {
         names
     }
 
-    /// How many measurements of an experiment were disturbed, and how many there are.
+    /// Returns how many samples of an experiment were disturbed, and how many there are.
     pub(crate) fn noisy(&self, experiment: Experiment) -> (usize, usize) {
         let samples = self.samples.iter().filter(|sample| sample.experiment == experiment);
         (samples.clone().filter(|sample| sample.noisy).count(), samples.count())
     }
 
-    /// What went wrong in an experiment: each different thing once.
+    /// Returns the first failure of each subject at each point.
     pub(crate) fn failures(&self, experiment: Experiment) -> Vec<String> {
         let mut failures: Vec<String> = Vec::new();
         for sample in self.samples.iter().filter(|sample| sample.experiment == experiment) {
             if let Some(failure) = &sample.failure {
-                let text = format!("{} at {}: {failure}", sample.subject, count(sample.x as f64));
-                let prefix = format!("{} at {}:", sample.subject, count(sample.x as f64));
-                if !failures.iter().any(|known| known.starts_with(&prefix)) {
-                    failures.push(text);
+                let place = format!("{} at {}:", sample.subject, count(sample.x as f64));
+                if !failures.iter().any(|known| known.starts_with(&place)) {
+                    failures.push(format!("{place} {failure}"));
                 }
             }
         }
         failures
     }
 
-    /// All statistics.
+    /// Returns all statistics.
     pub(crate) fn summaries(&self) -> Vec<Summary<'_>> {
         let mut summaries = Vec::new();
         for experiment in Experiment::ALL {
             for subject in self.subjects(experiment) {
-                for metric in Metric::ALL {
+                for &metric in Metric::ALL {
                     let points = self.points(experiment, subject, metric);
                     summaries.extend(points.into_iter().map(|(x, statistic)| Summary {
                         experiment,
@@ -301,8 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_listed_once() {
-        let names: std::collections::BTreeSet<_> = Metric::ALL.into_iter().map(Metric::name).collect();
+    fn every_metric_has_a_name() {
+        let names: std::collections::BTreeSet<_> = Metric::ALL.iter().copied().map(Metric::name).collect();
         assert_eq!(names.len(), Metric::ALL.len());
         assert!(names.contains("server_cpu_us_per_message"));
     }

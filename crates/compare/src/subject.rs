@@ -1,40 +1,40 @@
-//! What is compared: `sward serve` under every model, and servers of the user's.
+//! The servers that are compared: `sward serve` under every model, and the user's.
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use sward::EngineKind;
 use sward_server::Model;
 
-/// Children of the model `processes`: more than one, so that they share a listener.
+/// Children of the model `processes`: several, so that they share a listener.
 const PROCESSES: &str = "2";
 
-/// A server that is compared with others.
+/// A server in a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Subject {
-    /// Short, as it stands in plots and tables; no two have the same.
+    /// Short and unique, for charts and tables.
     pub(crate) name: String,
-    /// In a few words.
+    /// What it is, in a few words.
     pub(crate) description: String,
-    /// As a user would start it.
+    /// The command with which a user would start it.
     pub(crate) command: String,
-    /// How it looks in all plots.
+    /// Its number in the order of colours, markers and dashes.
     #[serde(skip)]
     pub(crate) look: usize,
     #[serde(skip)]
     pub(crate) kind: Origin,
 }
 
-/// Who starts it.
+/// How a subject is started.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
-    /// This program.
+    /// As this program, by `serve`.
     Own { model: Model, engine: Option<EngineKind> },
-    /// A shell. `{port}` in the command stands for the port.
+    /// By a shell. `{port}` in the command stands for the port.
     Foreign,
 }
 
 impl Subject {
-    /// All of our own, in the order of tables and plots.
+    /// Returns all of our own, in the order of tables and charts.
     pub(crate) fn own() -> Vec<Subject> {
         let green = [
             (EngineKind::IoUring, "green threads; the kernel completes reads and writes"),
@@ -61,7 +61,7 @@ impl Subject {
             .collect()
     }
 
-    /// Whether it runs here.
+    /// Checks whether it runs here.
     pub(crate) fn available(&self) -> Result<(), String> {
         match self.kind {
             Origin::Own { engine: Some(engine), .. } => engine.available().map_err(|error| error.to_string()),
@@ -69,17 +69,17 @@ impl Subject {
         }
     }
 
-    /// Whether it serves one client at a time, and lets the others wait.
+    /// Returns whether it serves one client at a time, while others wait.
     pub(crate) fn serves_one(&self) -> bool {
         matches!(self.kind, Origin::Own { model: Model::Blocking, .. })
     }
 
-    /// Whether it is not ours, so that nobody knows whether it starts.
+    /// Returns whether it is the user's, so that it may not start at all.
     pub(crate) fn is_foreign(&self) -> bool {
         matches!(self.kind, Origin::Foreign)
     }
 
-    /// Whether it runs green threads in one process, on an engine that the user chose.
+    /// Returns the engine of its green threads, if it has them.
     pub(crate) fn engine(&self) -> Option<EngineKind> {
         match self.kind {
             Origin::Own { engine, .. } => engine,
@@ -88,7 +88,7 @@ impl Subject {
     }
 }
 
-/// The flags of `sward` for this server.
+/// Returns the arguments of `sward` that start this server.
 pub(crate) fn arguments(model: Model, engine: Option<EngineKind>) -> Vec<&'static str> {
     let mut arguments = vec!["serve", "upper", "--addr", "127.0.0.1:0", "--model", model.name()];
     if let Some(engine) = engine {
@@ -100,10 +100,10 @@ pub(crate) fn arguments(model: Model, engine: Option<EngineKind>) -> Vec<&'stati
     arguments
 }
 
-/// A server of the user's, from `NAME=CMD` or `CMD`.
+/// Parses `NAME=CMD` or `CMD` as one of the user's servers.
 ///
 /// # Errors
-/// The command has no `{port}`, or there is none.
+/// There is no command, or it has no `{port}`.
 pub(crate) fn foreign(text: &str) -> anyhow::Result<Subject> {
     let no_command =
         |text: &str| format!("--with {text:?}: there is no command; as in 'mine=./server --port {{port}}'");

@@ -1,18 +1,18 @@
-//! Tables, for the terminal.
+//! Tables.
 
 use std::fmt::Write;
 
-/// A table: a name and some cells in each row.
+/// A table. Each row has a name and cells.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) caption: String,
-    /// Of the cells.
+    /// Headings of the cells.
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
-    /// LineChart of text, the cells aligned.
+    /// Formats it for a terminal, with aligned columns.
     pub(crate) fn to_text(&self) -> String {
         let width = |text: &str| text.chars().count();
         let first = self.rows.iter().map(|(name, _)| width(name)).max().unwrap_or(0);

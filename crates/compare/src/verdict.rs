@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::plan::Experiment;
 
-/// From this share of disturbed measurements on, a verdict says so.
+/// A verdict mentions disturbed samples from this share on.
 const NOISY_SHARE: f64 = 0.2;
 
-/// From this share on, numbers that are against a claim do not refute it.
+/// From this share of disturbed samples on, numbers do not refute a claim.
 const NOISY_SHARE_MAX: f64 = 0.5;
 
 /// What the numbers of an experiment say about a claim.
@@ -16,17 +16,17 @@ pub(crate) struct Verdict {
     pub(crate) experiment: Experiment,
     pub(crate) claim: &'static str,
     pub(crate) answer: Answer,
-    /// The numbers that it rests on, in a sentence.
+    /// The numbers behind it, in words.
     pub(crate) sentence: String,
 }
 
-/// Whether a claim is right.
+/// Whether a claim holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     Holds,
     DoesNotHold,
-    /// The numbers are against it, but so much else ran on the machine that they may not mean it.
+    /// The numbers are against it, but too many samples were disturbed.
     NotClear,
     NotMeasured,
 }
@@ -52,7 +52,8 @@ impl Answer {
 }
 
 impl Verdict {
-    /// `judgement` says whether the claim holds, and the numbers in a sentence; it is `None` if some are missing, and `needs` says which.
+    /// Creates a verdict. `judgement` is whether the claim holds, and the numbers in words; it is `None` if some of what `needs` names is
+    /// missing.
     pub(crate) fn new(
         experiment: Experiment,
         claim: &'static str,
@@ -66,7 +67,7 @@ impl Verdict {
         };
         Verdict { experiment, claim, answer, sentence }
     }
-    /// Says so if `noisy` of `all` measurements were disturbed, and that is much.
+    /// Weakens the verdict if many of the samples, `noisy` of `all`, were disturbed.
     pub(crate) fn temper(&mut self, noisy: usize, all: usize) {
         let share = noisy as f64 / all.max(1) as f64;
         if share < NOISY_SHARE || self.answer == Answer::NotMeasured {

@@ -1,38 +1,80 @@
-//! Throughput, latency and CPU per message against the number of connections that send; and how evenly they are served.
+//! Throughput, latency and CPU time per message against the number of connections that send; and how evenly these are served.
+
+use sward_measure::quantity::{count, digits, short};
 
 use crate::bench::Bench;
-use crate::chapter::{Chapter, Comparison, Figure, LineFigures, cell_text, row, times};
+use crate::chapter::{Chapter, Comparison, Curve, Figure, cell_text, row, times};
 use crate::plan::{Experiment, Plan};
 use crate::plot::{Chart, RowChart, Scale};
 use crate::study::{Metric, Statistic, Study};
 use crate::subject::Subject;
 use crate::table::Table;
 use crate::verdict::Verdict;
-use sward_measure::quantity::{count, digits, micros, short};
 
 const ACTIVE: Experiment = Experiment::Active;
 
-/// From so many connections on, one can speak of many.
-const MANY: u32 = 8;
+/// The fewest connections that count as many.
+const MANY: u64 = 8;
 
-/// A server that reaches this share of another one's rate is as fast.
+/// Two rates within this factor count as equal.
 const AS_FAST: f64 = 1.1;
 
-/// A median connection that gets at least so many percent of what the luckiest gets is served evenly.
+/// Service is even if the median connection gets at least this share of what the best served one gets.
 const EVEN_PERCENT: f64 = 50.0;
 
-/// Fewer messages than this on the luckiest connection say nothing about fairness.
+/// Fewer messages than this on the best served connection say nothing about fairness.
 const MESSAGES_TO_JUDGE: f64 = 20.0;
 
-/// One that gets less than this has been left waiting.
+/// A connection that gets less than this share is starved.
 const STARVED_PERCENT: f64 = 5.0;
+
+const X_NAME: &str = "active connections";
+
+const CURVES: [Curve; 5] = [
+    Curve {
+        name: "active-rate",
+        title: "Messages per second",
+        metric: Metric::MessagesPerSecond,
+        unit: "messages per second",
+        about: "Whole replies on all connections. Higher is better.",
+    },
+    Curve {
+        name: "active-cpu",
+        title: "What a message costs the server",
+        metric: Metric::ServerCpuUsPerMessage,
+        unit: "server CPU, µs per message",
+        about: "User and system time of the server and its children, for each message. Lower is better.",
+    },
+    Curve {
+        name: "active-p50",
+        title: "Latency: the median",
+        metric: Metric::LatencyP50Us,
+        unit: "p50 latency",
+        about: "Half of the replies took no longer than this. As every connection waits for its reply before it sends again, N \
+             connections take at least N times the cost of a message.",
+    },
+    Curve {
+        name: "active-p99",
+        title: "Latency: the slowest in a hundred",
+        metric: Metric::LatencyP99Us,
+        unit: "p99 latency",
+        about: "99 of 100 replies took no longer than this.",
+    },
+    Curve {
+        name: "active-p999",
+        title: "Latency: the slowest in a thousand",
+        metric: Metric::LatencyP999Us,
+        unit: "p99.9 latency",
+        about: "999 of 1,000 replies took no longer than this. Only where at least 2,000 were measured.",
+    },
+];
 
 pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     let many = many(&bench.plan);
     for connections in bench.plan.connections.clone() {
         for subject in bench.plan.subjects.clone() {
-            // Who serves one client at a time lets the others wait for ever: one look at that is enough.
-            if subject.serves_one() && connections != 1 && Some(connections) != many {
+            // A server of one client at a time makes the others wait for ever: measuring that once is enough.
+            if subject.serves_one() && connections != 1 && Some(connections.into()) != many {
                 continue;
             }
             bench.serve(ACTIVE, &subject, connections.into(), round, |bench, server| {
@@ -43,91 +85,40 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The smallest number of connections that are many.
-fn many(plan: &Plan) -> Option<u32> {
-    let several = || plan.connections.iter().copied().filter(|&connections| connections > 1);
+/// Returns the smallest number of connections that counts as many.
+fn many(plan: &Plan) -> Option<u64> {
+    let several = || plan.connections.iter().copied().map(u64::from).filter(|&connections| connections > 1);
     several().find(|&connections| connections >= MANY).or_else(|| several().next_back())
 }
 
 pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
-    let table = |metric, caption, show| comparison.table(ACTIVE, metric, caption, show);
+    let command = comparison.plan.load_command(&[("--connections", "N")]);
+    let mut figures = comparison.curve_figures(ACTIVE, &CURVES, X_NAME, &command);
+    figures.push(fairness_figure(comparison, command));
+    let mut tables = comparison.curve_tables(ACTIVE, &CURVES, X_NAME);
+    tables.push(fairness_table(comparison));
     Chapter {
         experiment: ACTIVE,
         title: "Active connections",
         about: format!(
-            "Every connection sends {} bytes, waits for the reply, and sends again, as fast as it can. Each server has one core.",
+            "Every connection sends {} bytes, waits for the reply, and sends again, as fast as it can. Each server uses one core.",
             comparison.plan.size
         ),
-        figures: figures(comparison),
+        figures,
         verdicts: vec![
             select_verdict(comparison),
             event_loop_verdict(comparison),
             fairness_verdict(comparison),
         ],
-        tables: vec![
-            table(Metric::MessagesPerSecond, "messages per second, by active connections", short),
-            table(
-                Metric::ServerCpuUsPerMessage,
-                "server CPU in µs per message, by active connections",
-                digits,
-            ),
-            table(Metric::LatencyP50Us, "p50 latency, by active connections", micros),
-            table(Metric::LatencyP99Us, "p99 latency, by active connections", micros),
-            table(Metric::LatencyP999Us, "p99.9 latency, by active connections", micros),
-            fairness_table(comparison),
-        ],
+        tables,
     }
 }
 
-fn figures(comparison: &Comparison) -> Vec<Figure> {
-    let command = comparison.plan.load_command(&[("--connections", "N")]);
-    let lines = LineFigures { comparison, experiment: ACTIVE, x_name: "active connections", command };
-    vec![
-        lines.figure(
-            "active-rate",
-            "Messages per second",
-            Metric::MessagesPerSecond,
-            "messages per second",
-            "Whole replies that came back, of all connections together. Higher is better.",
-        ),
-        lines.figure(
-            "active-cpu",
-            "What a message costs the server",
-            Metric::ServerCpuUsPerMessage,
-            "server CPU, µs per message",
-            "User and system time of the server and its children, by message. Lower is better.",
-        ),
-        lines.figure(
-            "active-p50",
-            "Latency: the median",
-            Metric::LatencyP50Us,
-            "p50 latency",
-            "Half of the replies took no longer than this. As every connection waits for its reply before it sends again, N \
-             connections take at least N times the cost of a message.",
-        ),
-        lines.figure(
-            "active-p99",
-            "Latency: the slowest in a hundred",
-            Metric::LatencyP99Us,
-            "p99 latency",
-            "99 of 100 replies took no longer than this.",
-        ),
-        lines.figure(
-            "active-p999",
-            "Latency: the slowest in a thousand",
-            Metric::LatencyP999Us,
-            "p99.9 latency",
-            "999 of 1,000 replies took no longer than this. Only where at least 2,000 were measured.",
-        ),
-        fairness_figure(comparison, lines.command.clone()),
-    ]
-}
-
-/// `select` helps with many clients and not with one.
+/// Judges whether `select` helps with many clients and not with one.
 fn select_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
-        let many = u64::from(many(&comparison.plan)?);
-        let rate = |subject, x| comparison.median(ACTIVE, subject, x, Metric::MessagesPerSecond);
+        let many = many(&comparison.plan)?;
+        let rate = |subject, x| comparison.study.median(ACTIVE, subject, x, Metric::MessagesPerSecond);
         let ratio = rate("select", 1)? / rate("blocking", 1)?;
         let median_share = |subject| found(&comparison.study, subject, many, Metric::MedianServedPercent);
         let (with_select, blocking) = (median_share("select")?, median_share("blocking")?);
@@ -136,7 +127,7 @@ fn select_verdict(comparison: &Comparison) -> Verdict {
         let sentence = format!(
             "With one client, select answered {} as many messages as plain blocking calls ({} against {} per second). With {} \
              clients at once, blocking calls gave one of them {} answers and the median client {}: the others wait until the one \
-             has left. Under select the median client got {} % of what the luckiest got, {} messages per second in all.",
+             has left. Under select the median client got {} % of what the best served one got; all together, {} messages per second.",
             times(ratio),
             short(rate("select", 1)?),
             short(rate("blocking", 1)?),
@@ -156,7 +147,7 @@ fn select_verdict(comparison: &Comparison) -> Verdict {
     )
 }
 
-/// What was measured in the first round, even if connections failed: clients that wait for ever may count as failures.
+/// Returns what the first round measured, even if connections failed: clients that wait for ever may count as failures.
 fn found(study: &Study, subject: &str, x: u64, metric: Metric) -> Option<f64> {
     let sample = study
         .samples
@@ -167,15 +158,13 @@ fn found(study: &Study, subject: &str, x: u64, metric: Metric) -> Option<f64> {
 
 fn event_loop_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
-        let x = u64::from(*comparison.plan.connections.iter().filter(|&&x| x >= MANY).max_by_key(|&&x| {
-            let has = |subject| {
-                comparison.median(ACTIVE, subject, x.into(), Metric::ServerCpuUsPerMessage).is_some()
-            };
-            if has("threads") && (has("epoll") || has("io_uring")) { x } else { 0 }
-        })?);
-        let cost = |subject| comparison.median(ACTIVE, subject, x, Metric::ServerCpuUsPerMessage);
-        let threads = cost("threads")?;
-        let loops = ["io_uring", "epoll"].into_iter().filter_map(|name| Some((name, cost(name)?)));
+        let cost = |subject, x| comparison.study.median(ACTIVE, subject, x, Metric::ServerCpuUsPerMessage);
+        let is_known =
+            |x: &u64| cost("threads", *x).and(cost("epoll", *x).or(cost("io_uring", *x))).is_some();
+        let xs = comparison.plan.connections.iter().copied().map(u64::from);
+        let x = xs.filter(|&x| x >= MANY).filter(is_known).max()?;
+        let threads = cost("threads", x)?;
+        let loops = ["io_uring", "epoll"].into_iter().filter_map(|name| Some((name, cost(name, x)?)));
         let (name, best) = loops.min_by(|one, other| one.1.total_cmp(&other.1))?;
         let sentence = format!(
             "With {} active connections, {name} took {} µs of CPU per message and an OS thread for each connection {} µs: {}.",
@@ -194,17 +183,12 @@ fn event_loop_verdict(comparison: &Comparison) -> Verdict {
     )
 }
 
-/// The number of connections at which fairness is looked at: many, and served long enough to count.
-fn fairness_place(comparison: &Comparison) -> Option<u64> {
-    many(&comparison.plan).map(u64::from)
-}
-
 fn fairness_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
-        let x = fairness_place(comparison)?;
+        let x = many(&comparison.plan)?;
         let least = |subject: &str| {
-            let most = comparison.median(ACTIVE, subject, x, Metric::MostServedMessages)?;
-            let least = comparison.median(ACTIVE, subject, x, Metric::LeastServedPercent)?;
+            let most = comparison.study.median(ACTIVE, subject, x, Metric::MostServedMessages)?;
+            let least = comparison.study.median(ACTIVE, subject, x, Metric::LeastServedPercent)?;
             (most >= MESSAGES_TO_JUDGE).then_some(least)
         };
         let subjects = comparison.plan.subjects.iter().filter(|subject| subject.engine().is_some());
@@ -212,7 +196,7 @@ fn fairness_verdict(comparison: &Comparison) -> Verdict {
             subjects.filter_map(|subject| Some((subject.name.as_str(), least(&subject.name)?))).collect();
         let (name, worst) = shares.iter().min_by(|one, other| one.1.total_cmp(&other.1))?;
         let sentence = format!(
-            "Of {} connections to {name}, the one that got least got {} % of what the luckiest got; that is the widest gap of the \
+            "Of {} connections to {name}, the worst served got {} % of what the best served got. That is the widest gap of the \
              {} engines.",
             count(x as f64),
             digits(*worst),
@@ -222,15 +206,15 @@ fn fairness_verdict(comparison: &Comparison) -> Verdict {
     };
     Verdict::new(
         ACTIVE,
-        "no engine starves a connection: each gets at least half of what the luckiest gets",
+        "no engine starves a connection: each gets at least half of what the best served one gets",
         "an engine at several connections, with enough messages for each",
         judge(),
     )
 }
 
-/// The shares of the connection that got least and of the median one.
+/// Returns the shares of the worst served and of the median connection.
 fn shares(comparison: &Comparison, subject: &Subject) -> Option<[Statistic; 2]> {
-    let share = |metric| comparison.statistic(ACTIVE, &subject.name, fairness_place(comparison)?, metric);
+    let share = |metric| comparison.study.statistic(ACTIVE, &subject.name, many(&comparison.plan)?, metric);
     Some([share(Metric::LeastServedPercent)?, share(Metric::MedianServedPercent)?])
 }
 
@@ -243,15 +227,15 @@ fn fairness_figure(comparison: &Comparison, command: String) -> Figure {
         name: "active-fairness",
         title: "How evenly connections are served",
         chart: Chart::Rows(RowChart {
-            x_name: "messages, % of what the luckiest connection got".into(),
+            x_name: "messages, % of the best served connection".into(),
             scale: Scale::Linear,
             label: short,
             marks: vec!["least served", "median"],
             rows: comparison.plan.subjects.iter().filter_map(row).collect(),
         }),
         about: format!(
-            "Messages by connection, {} connections, over all phases of a run. 100 % for all would be perfectly even.",
-            count(fairness_place(comparison).unwrap_or(0) as f64)
+            "Messages of {} connections, over all phases of a run. Perfectly even service is 100 % for each.",
+            count(many(&comparison.plan).unwrap_or(0) as f64)
         ),
         command,
     }
@@ -264,8 +248,8 @@ fn fairness_table(comparison: &Comparison) -> Table {
     });
     Table {
         caption: format!(
-            "messages of a connection as % of what the luckiest got, {} connections",
-            count(fairness_place(comparison).unwrap_or(0) as f64)
+            "messages of a connection as % of the best served one, {} connections",
+            count(many(&comparison.plan).unwrap_or(0) as f64)
         ),
         columns: vec!["least served".into(), "median".into()],
         rows: rows.collect(),

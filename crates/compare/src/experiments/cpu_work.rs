@@ -1,9 +1,10 @@
-//! The counter: jobs that only compute, run in every way that there is. In Python, too, if there is one: that is where the claim comes from.
+//! Jobs that only compute, run in every way there is; also in Python, if it is installed, since the claim comes from there.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use sward::time::Duration;
+use sward_measure::quantity::digits;
 
 use crate::bench::Bench;
 use crate::bystanders::Bystanders;
@@ -17,25 +18,24 @@ use crate::step::{Step, Way};
 use crate::study::{Finding, Metric, Statistic};
 use crate::table::Table;
 use crate::verdict::Verdict;
-use sward_measure::quantity::digits;
 
 const COUNTER: Experiment = Experiment::Counter;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// From this factor on, something is faster.
+/// The smallest speed-up that counts as one.
 const FASTER: f64 = 1.3;
 
-/// Who counts.
+/// What runs the jobs.
 #[derive(Clone, Copy)]
 enum Count {
     /// This program.
     Here(Way),
-    /// Python, in the way of this name.
+    /// The Python program, with this argument.
     Python(&'static str),
 }
 
-/// The ways to count, by name.
+/// The ways to run the jobs, by name.
 const WAYS: [(&str, Count); 7] = [
     ("serial", Count::Here(Way::Serial)),
     ("green threads", Count::Here(Way::Green)),
@@ -46,10 +46,10 @@ const WAYS: [(&str, Count); 7] = [
     ("Python, processes", Count::Python("processes")),
 ];
 
-/// How many steps Python makes for each hundred of ours.
+/// How far Python counts, as a share of how far we do.
 const PYTHON_SHARE: f64 = 0.03;
 
-/// The same in Python. Prints the seconds and whether there is a GIL.
+/// The same jobs in Python. Prints the seconds.
 const PYTHON: &str = "\
 import sys, time, threading, multiprocessing
 def count(to):
@@ -103,25 +103,25 @@ fn has_python(bench: &Bench) -> anyhow::Result<bool> {
     Ok(answer.is_ok_and(|answer| answer.trim() == "here"))
 }
 
-/// The speed of a way against its own language's serial one, with the spread of the times.
+/// Returns a way's speed relative to serial execution in the same language, with its spread.
 fn speedup(comparison: &Comparison, name: &str) -> Option<Statistic> {
-    let jobs = *comparison.study.places(COUNTER).first()?;
+    let jobs = *comparison.study.xs(COUNTER).first()?;
     let serial = if name.starts_with("Python") { "Python, serial" } else { "serial" };
-    let serial = comparison.median(COUNTER, serial, jobs, Metric::Seconds)?;
-    let seconds = comparison.statistic(COUNTER, name, jobs, Metric::Seconds)?;
+    let serial = comparison.study.median(COUNTER, serial, jobs, Metric::Seconds)?;
+    let seconds = comparison.study.statistic(COUNTER, name, jobs, Metric::Seconds)?;
     let Statistic { median, low, high, .. } = seconds;
     Some(Statistic { median: serial / median, low: serial / high, high: serial / low, ..seconds })
 }
 
 pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
-    let jobs = comparison.study.places(COUNTER).first().copied().unwrap_or(0);
+    let jobs = comparison.study.xs(COUNTER).first().copied().unwrap_or(0);
     let rows = WAYS.into_iter().enumerate().filter_map(|(look, (name, ..))| {
         let speedup = speedup(comparison, name)?;
         let text = format!("{}×", digits(speedup.median));
         Some(Row { name: name.to_owned(), look, marks: vec![mark(speedup)], text })
     });
     let cells = WAYS.into_iter().filter_map(|(name, ..)| {
-        let seconds = comparison.statistic(COUNTER, name, jobs, Metric::Seconds)?;
+        let seconds = comparison.study.statistic(COUNTER, name, jobs, Metric::Seconds)?;
         let speedup = speedup(comparison, name);
         Some((name.to_owned(), vec![cell_text(Some(seconds), digits), cell_text(speedup, digits)]))
     });
@@ -150,7 +150,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
     }
 }
 
-/// Green threads on one worker share a core, as Python's threads share the GIL; OS threads and processes do not.
+/// Judges whether green threads on one worker share a core, as Python's threads share the GIL, while OS threads and processes do not.
 fn threads_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
         let speed = |name| Some(speedup(comparison, name)?.median);
@@ -175,7 +175,7 @@ fn threads_verdict(comparison: &Comparison) -> Verdict {
     )
 }
 
-/// Threads cannot speed up CPU work under a GIL, processes can.
+/// Judges whether, under a GIL, only processes speed up CPU work.
 fn python_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
         let speed = |name| Some(speedup(comparison, name)?.median);

@@ -1,9 +1,11 @@
-//! What a server takes while nothing happens: CPU, and memory for each connection.
+//! What a server consumes while no client says anything: CPU time, and memory for each connection.
 
 use std::collections::BTreeMap;
 
 use sward::thread;
 use sward::time::Instant;
+use sward_measure::descriptors;
+use sward_measure::quantity::{bytes, count, digits};
 
 use crate::bench::Bench;
 use crate::bystanders::Bystanders;
@@ -14,15 +16,13 @@ use crate::plot::{Chart, Row};
 use crate::study::{Finding, Metric};
 use crate::subject::Subject;
 use crate::verdict::Verdict;
-use sward_measure::descriptors;
-use sward_measure::quantity::{bytes, count, digits};
 
 const REST: Experiment = Experiment::Rest;
 
-/// A server that takes more than this share of a core while nothing happens is busy.
+/// A server that uses at least this share of a core at rest polls busily.
 const BUSY_PERCENT: f64 = 50.0;
 
-/// One that takes less is at rest.
+/// A server that uses at most this share of a core is at rest.
 const AT_REST_PERCENT: f64 = 2.0;
 
 pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
 }
 
 fn rest(bench: &Bench, server: &MeasuredServer, subject: &Subject) -> anyhow::Result<Finding> {
-    // The first connection makes the server allocate what it needs once.
+    // With the first connection the server allocates what it needs once.
     let first = server.connect()?;
     let before = server.tree().memory_bytes();
     let count = if subject.serves_one() { 0 } else { bench.plan.silent - 1 };
@@ -60,7 +60,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
     let command = "sward compare --rest".to_owned();
     let rows = |metric, show: fn(f64) -> String| -> Vec<Row> {
         let row = |subject: &Subject| {
-            let statistic = comparison.statistic(REST, &subject.name, silent, metric)?;
+            let statistic = comparison.study.statistic(REST, &subject.name, silent, metric)?;
             Some(row(subject, &[statistic], show(statistic.median)))
         };
         comparison.plan.subjects.iter().filter_map(row).collect()
@@ -96,17 +96,18 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         ],
         verdicts: vec![busy_verdict(comparison), memory_verdict(comparison)],
         tables: vec![
-            comparison.table(REST, Metric::ServerCpuPercent, "CPU at rest in % of a core, by silent connections", digits),
-            comparison.table(REST, Metric::MemoryBytesPerConnection, "memory per connection, by silent connections", bytes),
+            comparison.table(REST, Metric::ServerCpuPercent, "CPU at rest in % of a core, by silent connections".into(), digits),
+            comparison.table(REST, Metric::MemoryBytesPerConnection, "memory per connection, by silent connections".into(), bytes),
         ],
     }
 }
 
-/// Busy polling burns CPU.
+/// Judges whether busy polling burns CPU, and nothing else does.
 fn busy_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
         let silent = comparison.plan.silent.into();
-        let percent = |subject: &str| comparison.median(REST, subject, silent, Metric::ServerCpuPercent);
+        let percent =
+            |subject: &str| comparison.study.median(REST, subject, silent, Metric::ServerCpuPercent);
         let spin = percent("spin")?;
         let sleepers = comparison
             .plan
@@ -135,7 +136,7 @@ fn memory_verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
         let silent = comparison.plan.silent.into();
         let memory =
-            |subject: &str| comparison.median(REST, subject, silent, Metric::MemoryBytesPerConnection);
+            |subject: &str| comparison.study.median(REST, subject, silent, Metric::MemoryBytesPerConnection);
         let threads = memory("threads")?;
         let green = comparison.plan.subjects.iter().filter(|subject| subject.engine().is_some());
         let green = green.filter_map(|subject| Some((subject.name.as_str(), memory(&subject.name)?)));

@@ -1,16 +1,43 @@
-//! What watching silent connections costs those that send.
+//! What watching silent connections costs the connections that send.
+
+use sward_measure::quantity::{count, digits};
 
 use crate::bench::Bench;
-use crate::chapter::{Chapter, Comparison, LineFigures, times};
+use crate::chapter::{Chapter, Comparison, Curve, times};
 use crate::plan::{ACTIVE_BESIDE_IDLE, Experiment};
 use crate::study::Metric;
 use crate::verdict::Verdict;
-use sward_measure::quantity::{count, digits, micros, short};
 
 const IDLE: Experiment = Experiment::Idle;
 
-/// From this factor on, a cost has grown.
+/// The smallest factor that counts as growth.
 const GROWN: f64 = 1.5;
+
+const X_NAME: &str = "silent connections";
+
+const CURVES: [Curve; 3] = [
+    Curve {
+        name: "idle-cpu",
+        title: "What a message costs the server",
+        metric: Metric::ServerCpuUsPerMessage,
+        unit: "server CPU, µs per message",
+        about: "User and system time of the server and its children, by message. A flat line means that silent connections cost nothing.",
+    },
+    Curve {
+        name: "idle-rate",
+        title: "Messages per second",
+        metric: Metric::MessagesPerSecond,
+        unit: "messages per second",
+        about: "Whole replies that came back to the connections that send. Higher is better.",
+    },
+    Curve {
+        name: "idle-p99",
+        title: "Latency: the slowest in a hundred",
+        metric: Metric::LatencyP99Us,
+        unit: "p99 latency",
+        about: "99 of 100 replies took no longer than this.",
+    },
+];
 
 pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     let active = ACTIVE_BESIDE_IDLE.to_string();
@@ -30,8 +57,6 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
 pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
     let flags = [("--connections", &*ACTIVE_BESIDE_IDLE.to_string()), ("--idle", "N")];
     let command = comparison.plan.load_command(&flags);
-    let lines = LineFigures { comparison, experiment: IDLE, x_name: "silent connections", command };
-    let table = |metric, caption, show| comparison.table(IDLE, metric, caption, show);
     Chapter {
         experiment: IDLE,
         title: "Watched but silent connections",
@@ -39,46 +64,16 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
             "{ACTIVE_BESIDE_IDLE} connections send as fast as they can. Beside them are connections that say nothing, but could at any \
              moment, so the server has to watch them."
         ),
-        figures: vec![
-            lines.figure(
-                "idle-cpu",
-                "What a message costs the server",
-                Metric::ServerCpuUsPerMessage,
-                "server CPU, µs per message",
-                "User and system time of the server and its children, by message. A flat line means that silent connections cost nothing.",
-            ),
-            lines.figure(
-                "idle-rate",
-                "Messages per second",
-                Metric::MessagesPerSecond,
-                "messages per second",
-                "Whole replies that came back to the connections that send. Higher is better.",
-            ),
-            lines.figure(
-                "idle-p99",
-                "Latency: the slowest in a hundred",
-                Metric::LatencyP99Us,
-                "p99 latency",
-                "99 of 100 replies took no longer than this.",
-            ),
-        ],
+        figures: comparison.curve_figures(IDLE, &CURVES, X_NAME, &command),
         verdicts: vec![growth_verdict(comparison)],
-        tables: vec![
-            table(
-                Metric::ServerCpuUsPerMessage,
-                "server CPU in µs per message, by silent connections",
-                digits,
-            ),
-            table(Metric::MessagesPerSecond, "messages per second, by silent connections", short),
-            table(Metric::LatencyP99Us, "p99 latency, by silent connections", micros),
-        ],
+        tables: comparison.curve_tables(IDLE, &CURVES, X_NAME),
     }
 }
 
-/// select's cost grows with what it watches, epoll's with what is active.
+/// Judges whether select's cost grows with what it watches, and epoll's with what is active.
 fn growth_verdict(comparison: &Comparison) -> Verdict {
     let growth = |subject: &str, most: u64| {
-        let cost = |x| comparison.median(IDLE, subject, x, Metric::ServerCpuUsPerMessage);
+        let cost = |x| comparison.study.median(IDLE, subject, x, Metric::ServerCpuUsPerMessage);
         let least = u64::from(*comparison.plan.idle_connections.first()?);
         let (before, after) = (cost(least)?, cost(most)?);
         Some((

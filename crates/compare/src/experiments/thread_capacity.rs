@@ -1,9 +1,10 @@
-//! How many threads fit, green ones and those of the OS, and what one costs.
+//! How many green threads and OS threads fit, and what each costs.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use sward::time::Duration;
+use sward_measure::quantity::{bytes, count, nanos};
 
 use crate::bench::Bench;
 use crate::bystanders::Bystanders;
@@ -15,13 +16,12 @@ use crate::step::{Step, ThreadCosts, ThreadKind};
 use crate::study::{Finding, Metric, Statistic};
 use crate::table::Table;
 use crate::verdict::Verdict;
-use sward_measure::quantity::{bytes, count, nanos};
 
 const TASKS: Experiment = Experiment::Tasks;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// So many are tens of thousands.
+/// The fewest threads that count as tens of thousands.
 const TENS_OF_THOUSANDS: f64 = 20_000.0;
 
 const KINDS: [(&str, ThreadKind); 2] = [("green threads", ThreadKind::Green), ("OS threads", ThreadKind::Os)];
@@ -79,7 +79,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
 }
 
 fn statistic(comparison: &Comparison, kind: ThreadKind, name: &str, metric: Metric) -> Option<Statistic> {
-    comparison.statistic(TASKS, name, size(&comparison.plan, kind).into(), metric)
+    comparison.study.statistic(TASKS, name, size(&comparison.plan, kind).into(), metric)
 }
 
 fn figures(comparison: &Comparison) -> Vec<Figure> {
@@ -149,11 +149,11 @@ fn table(comparison: &Comparison) -> Table {
     Table { caption: "threads that wait".into(), columns, rows: rows.collect() }
 }
 
-/// One CPU holds tens of thousands of coroutines.
+/// Judges whether one CPU holds tens of thousands of coroutines.
 fn verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
         let value = |kind: ThreadKind, name: &str, metric| {
-            comparison.median(TASKS, name, size(&comparison.plan, kind).into(), metric)
+            comparison.study.median(TASKS, name, size(&comparison.plan, kind).into(), metric)
         };
         let green = |metric| value(ThreadKind::Green, "green threads", metric);
         let alive = green(Metric::TasksAlive)?;

@@ -1,4 +1,6 @@
-//! How long a sleeping server takes to answer.
+//! How long a sleeping server takes to reply.
+
+use sward_measure::quantity::micros;
 
 use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, row, times};
@@ -8,14 +10,13 @@ use crate::study::Metric;
 use crate::subject::Subject;
 use crate::table::Table;
 use crate::verdict::Verdict;
-use sward_measure::quantity::micros;
 
 const WAKEUP: Experiment = Experiment::Wakeup;
 
 /// Messages a second: so few that the server sleeps before each.
 const RATE: u32 = 1000;
 
-/// An event loop that takes no more than this many times what a blocked read takes wakes as fast.
+/// An event loop within this factor of a blocked read wakes as fast.
 const AS_FAST: f64 = 1.25;
 
 pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
@@ -29,12 +30,12 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
 
 pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
     let row = |subject: &Subject| {
-        let statistic = |metric| comparison.statistic(WAKEUP, &subject.name, 1, metric);
+        let statistic = |metric| comparison.study.statistic(WAKEUP, &subject.name, 1, metric);
         let (p50, p99) = (statistic(Metric::LatencyP50Us)?, statistic(Metric::LatencyP99Us)?);
         Some(row(subject, &[p50, p99], format!("{} · {}", micros(p50.median), micros(p99.median))))
     };
     let cells = |subject: &Subject| {
-        let cell = |metric| cell_text(comparison.statistic(WAKEUP, &subject.name, 1, metric), micros);
+        let cell = |metric| cell_text(comparison.study.statistic(WAKEUP, &subject.name, 1, metric), micros);
         (subject.name.clone(), vec![cell(Metric::LatencyP50Us), cell(Metric::LatencyP99Us)])
     };
     Chapter {
@@ -69,7 +70,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
 
 fn verdict(comparison: &Comparison) -> Verdict {
     let judge = || {
-        let p50 = |subject: &str| comparison.median(WAKEUP, subject, 1, Metric::LatencyP50Us);
+        let p50 = |subject: &str| comparison.study.median(WAKEUP, subject, 1, Metric::LatencyP50Us);
         let blocking = p50("blocking")?;
         let loops = ["io_uring", "epoll"].into_iter().filter_map(|name| Some((name, p50(name)?)));
         let (name, best) = loops.min_by(|one, other| one.1.total_cmp(&other.1))?;

@@ -1,4 +1,4 @@
-//! Counting in a loop, some jobs of it: work that never waits.
+//! Jobs that count in a loop: work that never waits.
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use sward::time::Instant;
 use super::green::on_green_threads;
 use crate::step::{Step, Way};
 
-/// Runs the jobs, and returns how many seconds they took together.
+/// Runs the jobs, and returns the seconds from the first start to the last end.
 pub(crate) fn run(way: Way, jobs: u32, to: u64) -> anyhow::Result<String> {
     let begun = Instant::now();
     match way {
@@ -48,7 +48,7 @@ fn count(to: u64) {
     }
 }
 
-/// Returns how far to count so that it takes about so many seconds here.
+/// Returns how far to count so that it takes about `seconds` on this machine.
 pub(crate) fn steps_for(seconds: f64) -> u64 {
     const TRIAL: u64 = 2_000_000;
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! How many threads fit, and what one costs. The same code runs twice: on green threads inside a runtime, and on OS threads
-//! outside of one.
+//! Starts threads until they no longer fit, and measures what each costs. The same code runs on green threads inside a runtime and on OS
+//! threads outside of one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use sward_measure::process::memory_bytes;
 use super::green::on_green_threads;
 use crate::step::{ThreadCosts, ThreadKind};
 
-/// How often two threads hand over to each other.
+/// How often each of two threads hands over to the other.
 const HANDOVERS: u32 = 20_000;
 
 /// Starts the threads, and returns their costs as JSON.
@@ -43,7 +43,7 @@ fn measure(count: u32) -> ThreadCosts {
     let spawned = begun.elapsed();
     let memory = memory_bytes(std::process::id()).saturating_sub(memory_before);
     let alive = threads.len() as u32;
-    crowd.disperse(threads);
+    crowd.release(threads);
     let each = f64::from(alive.max(1));
     ThreadCosts {
         alive,
@@ -54,7 +54,7 @@ fn measure(count: u32) -> ThreadCosts {
     }
 }
 
-/// Threads that have begun and wait to be let go.
+/// Threads that have started and wait to be released.
 struct Crowd {
     arrived: AtomicU32,
     expected: AtomicU32,
@@ -73,7 +73,7 @@ impl Crowd {
     }
 
     fn wait(&self) {
-        // Both sides write one of the two counts and read the other, so one of them sees both at their end.
+        // Each side writes one count and reads the other, so at least one side sees both final values.
         if self.arrived.fetch_add(1, Ordering::SeqCst) + 1 == self.expected.load(Ordering::SeqCst) {
             self.watcher.unpark();
         }
@@ -89,7 +89,7 @@ impl Crowd {
         }
     }
 
-    fn disperse(&self, threads: Vec<JoinHandle<()>>) {
+    fn release(&self, threads: Vec<JoinHandle<()>>) {
         self.go.store(true, Ordering::Release);
         for thread in &threads {
             thread.thread().unpark();
@@ -100,7 +100,7 @@ impl Crowd {
     }
 }
 
-/// What it takes from one thread to another, in nanoseconds.
+/// Measures a switch from one thread to another, in nanoseconds.
 fn switch_ns() -> f64 {
     let turn = Arc::new(AtomicU32::new(0));
     let (main, theirs) = (thread::current(), Arc::clone(&turn));

@@ -1,28 +1,28 @@
-//! An axis: from values to places and to ticks.
+//! An axis, which maps values to positions and chooses ticks.
 
-/// How values are laid out.
+/// How values are spread over an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// From 0.
+    /// In proportion, from 0.
     Linear,
-    /// Powers of ten at equal distances. A value of 0 has a place of its own before the smallest.
+    /// Powers of ten at equal distances. A value of 0 has a position of its own before the smallest.
     Log,
 }
 
 /// The share of a logarithmic axis that lies between 0 and the smallest value above it.
 const ZERO_SHARE: f64 = 0.12;
 
-/// An axis over some values, in shares of its length.
+/// An axis over some values. Positions are shares of its length.
 pub(crate) struct Axis {
     scale: Scale,
-    /// For logarithmic ones, the decimal logarithms.
+    /// The lowest value; on a logarithmic axis, its decimal logarithm. `high` likewise.
     low: f64,
     high: f64,
     has_zero: bool,
 }
 
 impl Axis {
-    /// One that has room for all of `values`, which are not negative.
+    /// Creates an axis with room for all of `values`, none of which is negative.
     pub(crate) fn new(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Axis {
         let high = values.clone().fold(0.0, f64::max);
         let smallest = values.clone().filter(|&value| value > 0.0).fold(f64::INFINITY, f64::min);
@@ -43,7 +43,7 @@ impl Axis {
         }
     }
 
-    /// As [`new`](Axis::new), and values keep away from its ends.
+    /// Creates an axis whose ends are a margin away from all values.
     pub(crate) fn with_margin(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Axis {
         let mut axis = Axis::new(scale, values);
         if scale == Scale::Log {
@@ -54,8 +54,8 @@ impl Axis {
         axis
     }
 
-    /// Where a value lies: 0 is the start of the axis, 1 its end.
-    pub(crate) fn place(&self, value: f64) -> f64 {
+    /// Returns the position of a value: 0 is the start of the axis, 1 its end.
+    pub(crate) fn position(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => value / self.high,
             Scale::Log if value <= 0.0 => 0.0,
@@ -66,7 +66,7 @@ impl Axis {
         }
     }
 
-    /// Round values on the axis, ascending.
+    /// Returns round values on the axis, ascending.
     pub(crate) fn ticks(&self) -> Vec<f64> {
         match self.scale {
             Scale::Linear => {
@@ -92,7 +92,7 @@ impl Axis {
     }
 }
 
-/// A round distance between ticks, for about five of them.
+/// Returns a round distance between ticks, for about five ticks.
 fn step(high: f64) -> f64 {
     if high <= 0.0 {
         return 0.25;
@@ -115,15 +115,15 @@ mod tests {
     fn a_linear_axis_begins_at_zero_and_ends_round() {
         let axis = Axis::new(Scale::Linear, [3.0, 93_000.0].into_iter());
         assert_eq!(labels(&axis), ["0", "20k", "40k", "60k", "80k", "100k"]);
-        assert!((axis.place(50_000.0) - 0.5).abs() < 1e-9);
+        assert!((axis.position(50_000.0) - 0.5).abs() < 1e-9);
     }
 
     #[test]
-    fn a_logarithmic_axis_has_a_place_for_zero() {
+    fn a_logarithmic_axis_has_a_position_for_zero() {
         let axis = Axis::new(Scale::Log, [0.0, 10.0, 10_000.0].into_iter());
         assert_eq!(labels(&axis), ["0", "10", "100", "1k", "10k"]);
-        assert_eq!(axis.place(0.0), 0.0);
-        assert!(axis.place(10.0) > 0.1 && (axis.place(10_000.0) - 1.0).abs() < 1e-9);
+        assert_eq!(axis.position(0.0), 0.0);
+        assert!(axis.position(10.0) > 0.1 && (axis.position(10_000.0) - 1.0).abs() < 1e-9);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         for scale in [Scale::Linear, Scale::Log] {
             for values in [&[][..], &[0.0], &[7.0]] {
                 let axis = Axis::new(scale, values.iter().copied());
-                assert!(values.iter().all(|&value| (0.0..=1.0).contains(&axis.place(value))));
+                assert!(values.iter().all(|&value| (0.0..=1.0).contains(&axis.position(value))));
             }
         }
     }
@@ -142,7 +142,7 @@ mod tests {
             let axis = Axis::with_margin(Scale::Log, values.into_iter());
             let ticks = axis.ticks();
             assert!((1..8).contains(&ticks.len()), "{values:?}: {ticks:?}");
-            assert!(ticks.iter().all(|&tick| (-1e-6..=1.0 + 1e-6).contains(&axis.place(tick))));
+            assert!(ticks.iter().all(|&tick| (-1e-6..=1.0 + 1e-6).contains(&axis.position(tick))));
         }
     }
 }

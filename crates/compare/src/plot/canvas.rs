@@ -1,16 +1,16 @@
-//! A picture under construction: SVG elements, in colours and dashes by subject.
+//! An SVG element under construction. Each subject has its colour and dash.
 
 use std::fmt::{Display, Write};
 
 use sward_measure::terminal::printable;
 
-/// Colours in the style sheet.
+/// The number of colours in the style sheet.
 const COLOURS: usize = 7;
 
 /// The estimated width of a letter of the charts' font, in pixels.
 const LETTER: f64 = 7.2;
 
-/// A picture under construction.
+/// An SVG element under construction.
 pub(crate) struct Canvas {
     text: String,
     pub(crate) width: f64,
@@ -99,7 +99,7 @@ impl Canvas {
     }
 }
 
-/// The colour and the dash of a subject, by number.
+/// Returns the classes of a subject's colour and dash.
 pub(crate) fn class(look: usize) -> String {
     format!("c{} d{}", look % COLOURS, look % 5)
 }
@@ -108,7 +108,7 @@ pub(crate) fn width_of(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 
-/// Text for XML, within elements and attributes. XML has no way to write control characters.
+/// Escapes text for XML elements and attributes. XML cannot represent control characters, so these become visible escapes.
 pub(crate) fn escape(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

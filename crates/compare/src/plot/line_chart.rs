@@ -1,28 +1,30 @@
-//! A line for each subject, over numbers of connections. Each line's name stands at its end.
+//! A chart with a line for each subject, over numbers of connections. Each line has its name at its end.
+
+use sward_measure::quantity::short;
 
 use super::axis::{Axis, Scale};
 use super::canvas::{Anchor, Canvas, class, width_of};
-use sward_measure::quantity::short;
+use super::mark::Mark;
 
-/// Between the plot and the upper edge, where the unit of the vertical axis stands.
+/// Above the plot, for the unit of the vertical axis.
 const TOP: f64 = 30.0;
-/// Between the plot and the lower edge: ticks and the axis's name.
+/// Below the plot, for ticks and the axis's name.
 const BOTTOM: f64 = 46.0;
-/// Between the left edge and the plot: ticks.
+/// Left of the plot, for ticks.
 const LEFT: f64 = 54.0;
-/// Between two names, at least.
+/// The least distance between two names.
 const NAME_HEIGHT: f64 = 15.0;
-/// Between the plot and names: leaders, the sample of the line.
+/// Between the plot and the names, for leaders and samples of the lines.
 const NAME_OFFSET: f64 = 48.0;
 
-/// A chart of lines.
+/// A chart with lines.
 #[derive(Clone, Debug)]
 pub(crate) struct LineChart {
     pub(crate) x_name: String,
-    /// With its unit.
+    /// Includes the unit.
     pub(crate) y_name: String,
     pub(crate) y_scale: Scale,
-    /// How a value is written beside the vertical axis.
+    /// Formats a value for the vertical axis.
     pub(crate) y_label: fn(f64) -> String,
     pub(crate) lines: Vec<Line>,
 }
@@ -36,17 +38,14 @@ pub(crate) struct Line {
     pub(crate) points: Vec<Point>,
 }
 
-/// A median and its spread.
+/// One of its points.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
     pub(crate) x: f64,
-    pub(crate) y: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    pub(crate) noisy: bool,
+    pub(crate) y: Mark,
 }
 
-/// Where the plot lies on the canvas.
+/// The plot's rectangle on the canvas, and its axes.
 struct Field {
     left: f64,
     right: f64,
@@ -59,8 +58,8 @@ struct Field {
 impl Field {
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
         (
-            self.left + self.x.place(x) * (self.right - self.left),
-            self.bottom - self.y.place(y) * (self.bottom - self.top),
+            self.left + self.x.position(x) * (self.right - self.left),
+            self.bottom - self.y.position(y) * (self.bottom - self.top),
         )
     }
 }
@@ -77,7 +76,10 @@ impl LineChart {
             top: TOP,
             bottom: height - BOTTOM,
             x: Axis::new(Scale::Log, points().map(|point| point.x)),
-            y: Axis::with_margin(self.y_scale, points().flat_map(|point| [point.low, point.y, point.high])),
+            y: Axis::with_margin(
+                self.y_scale,
+                points().flat_map(|point| [point.y.low, point.y.value, point.y.high]),
+            ),
         };
         let mut canvas = Canvas::new(width, height, title);
         self.draw_axes(&mut canvas, &field);
@@ -91,18 +93,18 @@ impl LineChart {
     fn draw_axes(&self, canvas: &mut Canvas, field: &Field) {
         let Field { left, right, top, bottom, .. } = *field;
         for tick in field.y.ticks() {
-            let y = bottom - field.y.place(tick) * (bottom - top);
+            let y = bottom - field.y.position(tick) * (bottom - top);
             canvas.line("grid", (left, y), (right, y));
             canvas.text("faint", (left - 6.0, y + 4.0), Anchor::End, &(self.y_label)(tick));
         }
-        // What was measured stands on the axis, as far as there is room.
+        // The measured points are the ticks, as far as there is room.
         let mut measured: Vec<f64> =
             self.lines.iter().flat_map(|line| &line.points).map(|point| point.x).collect();
         measured.sort_by(f64::total_cmp);
         measured.dedup();
         let mut free_from = f64::NEG_INFINITY;
         for value in measured {
-            let x = left + field.x.place(value) * (right - left);
+            let x = left + field.x.position(value) * (right - left);
             canvas.line("tick", (x, bottom), (x, bottom + 4.0));
             let label = short(value);
             let half = width_of(&label) / 2.0;
@@ -117,12 +119,12 @@ impl LineChart {
         canvas.text("unit", (middle, canvas.height - 8.0), Anchor::Middle, &self.x_name);
     }
 
-    /// The names, each as near to the end of its line as the others allow, with a sample of how the line looks.
+    /// Draws the names, each as near to the end of its line as the others allow, with a sample of the line.
     fn draw_names(&self, canvas: &mut Canvas, field: &Field) {
         let ends: Vec<f64> = self
             .lines
             .iter()
-            .map(|line| line.points.last().map_or(0.0, |point| field.at(point.x, point.y).1))
+            .map(|line| line.points.last().map_or(0.0, |point| field.at(point.x, point.y.value).1))
             .collect();
         let places = spread(&ends, field.top, field.bottom);
         let last = self.lines.iter().flat_map(|line| &line.points).map(|point| point.x).fold(0.0, f64::max);
@@ -140,21 +142,21 @@ impl LineChart {
 }
 
 fn draw_line(canvas: &mut Canvas, field: &Field, line: &Line) {
-    let places: Vec<_> = line.points.iter().map(|point| field.at(point.x, point.y)).collect();
+    let places: Vec<_> = line.points.iter().map(|point| field.at(point.x, point.y.value)).collect();
     if places.len() > 1 {
         canvas.polyline(line.look, &places);
     }
     for (point, &place) in line.points.iter().zip(&places) {
-        let (x, low) = field.at(point.x, point.low);
-        let (_, high) = field.at(point.x, point.high);
+        let (x, low) = field.at(point.x, point.y.low);
+        let (_, high) = field.at(point.x, point.y.high);
         if low - high > 2.0 {
             canvas.line(&format!("spread {}", class(line.look)), (x, low), (x, high));
         }
-        canvas.marker(line.look, line.look, place, point.noisy);
+        canvas.marker(line.look, line.look, place, point.y.noisy);
     }
 }
 
-/// Places as near to `wanted` as can be, so that none is nearer to another than a name is high.
+/// Returns positions as near to `wanted` as possible, at least the height of a name apart.
 fn spread(wanted: &[f64], top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&one, &other| wanted[one].total_cmp(&wanted[other]));

@@ -1,24 +1,25 @@
-//! A row for each subject: a bar, or several marks on one line; the figures stand beside it.
+//! A chart with a row for each subject: a bar, or several marks on one line, and the figures in words.
 
 use super::axis::{Axis, Scale};
 use super::canvas::{Anchor, Canvas, class, width_of};
+use super::mark::Mark;
 
 const ROW_HEIGHT: f64 = 25.0;
 const BAR_HEIGHT: f64 = 13.0;
-/// Above the rows: what the marks mean.
+/// Above the rows, for the legend of the marks.
 const TOP: f64 = 30.0;
-/// Below the rows: ticks, the axis's name.
+/// Below the rows, for ticks and the axis's name.
 const BOTTOM: f64 = 44.0;
 
-/// A chart of rows.
+/// A chart with rows.
 #[derive(Clone, Debug)]
 pub(crate) struct RowChart {
-    /// With its unit.
+    /// Includes the unit.
     pub(crate) x_name: String,
     pub(crate) scale: Scale,
-    /// How a value is written under the axis.
+    /// Formats a value for the axis.
     pub(crate) label: fn(f64) -> String,
-    /// What the marks of a row mean, in their order. With one, it is drawn as a bar.
+    /// What the marks of each row mean, in order. A single mark is drawn as a bar.
     pub(crate) marks: Vec<&'static str>,
     pub(crate) rows: Vec<Row>,
 }
@@ -34,15 +35,6 @@ pub(crate) struct Row {
     pub(crate) text: String,
 }
 
-/// A median and its spread.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    pub(crate) value: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    pub(crate) noisy: bool,
-}
-
 impl RowChart {
     pub(crate) fn draw(&self, width: f64, title: &str) -> String {
         let top = if self.marks.len() > 1 { TOP } else { 8.0 };
@@ -53,7 +45,7 @@ impl RowChart {
         let values =
             self.rows.iter().flat_map(|row| &row.marks).flat_map(|mark| [mark.low, mark.value, mark.high]);
         let axis = Axis::with_margin(self.scale, values);
-        let place = |value: f64| left + axis.place(value) * (right - left);
+        let place = |value: f64| left + axis.position(value) * (right - left);
         let mut canvas = Canvas::new(width, height, title);
         let bottom = height - BOTTOM + 4.0;
         self.draw_axis(&mut canvas, &axis, (left, right), (top, bottom));
@@ -90,7 +82,7 @@ impl RowChart {
     ) {
         let mut free_from = f64::NEG_INFINITY;
         for tick in axis.ticks() {
-            let x = left + axis.place(tick) * (right - left);
+            let x = left + axis.position(tick) * (right - left);
             let label = (self.label)(tick);
             canvas.line("grid", (x, top), (x, bottom));
             let half = width_of(&label) / 2.0;
