@@ -1,50 +1,50 @@
-//! `sward load`: sends messages to a TCP server, checks every byte of the replies, and measures what that took.
+//! `sward load`: sends messages to a TCP server, checks every byte of the replies, and measures rate, latency and CPU time.
 //!
 //! ```text
 //!   options ──▶ plan ──▶ run ──▶ report
-//!   flags       checked   green threads, one per connection (a reader and a writer where a connection has to do
-//!                         both at once); the recorder and the failures are what they leave behind
+//!   flags       checked   a green thread per connection (a writer and a reader where a connection does both at once), whose
+//!                         results are latencies and failures
 //! ```
 //!
 //! | file | holds |
 //! |---|---|
 //! | `options.rs` | the flags |
-//! | `plan.rs` | what is to be done, free of contradictions |
-//! | `payload.rs` | what is sent, and what has to come back |
+//! | `plan.rs` | what a run does |
+//! | `payload.rs` | what is sent, and what must come back |
 //! | `watcher.rs` | a run from the first connection to the report |
 //! | `run.rs` | what the connections of a run share with its watcher |
 //! | `conversation.rs` | one connection: the closed loop and the open loop |
 //! | `recorder.rs` | latencies, by worker |
-//! | `failure.rs` | what can go wrong, by kind, in words |
-//! | `progress.rs` | what is shown meanwhile |
+//! | `failure.rs` | what can go wrong, by kind and in words |
+//! | `progress.rs` | what is shown during a run |
 //! | `report.rs` | the result, for people and as JSON |
 //!
-//! **Closed loop** (no `--rate`): a connection sends `--pipeline` messages, waits for all replies, sends again. A message's latency
-//! counts from when the replies before it had been read, which is when its batch is sent. A server that stalls is sent less, so the closed loop measures throughput.
+//! **Closed loop** (no `--rate`): a connection sends `--pipeline` messages, waits for all replies, and sends again. Latency counts from
+//! when a batch is sent, right after the previous replies. A server that stalls is sent less, so the closed loop measures throughput.
 //!
-//! **Open loop** (`--rate`): each connection has a timetable, and a message's latency counts from the moment at which it was *due*,
-//! whether or not it could be sent then. So a stall of the server counts for all messages that fell into it, as it does for
-//! users (no coordinated omission). What the generator itself was late by is in the report, too (`sent_late_us`).
+//! **Open loop** (`--rate`): each connection has a timetable, and a message's latency counts from when it was *due*, whether or not it
+//! could be sent then. So a stall of the server counts for every message that was due meanwhile, as it does for users (no coordinated
+//! omission). The report also says how late the generator itself was (`sent_late_us`).
 //!
 //! # JSON
-//! `--json` prints one object on one line. Times end in their unit; what may be missing is null.
+//! `--json` prints one object on one line. Names of times end in their unit. A missing value is null.
 //!
 //! | field | meaning |
 //! |---|---|
-//! | `address`, `connections`, `idle`, `size`, `pipeline`, `rate`, `verify`, `workers`, `engine` | what ran; `size` in bytes; `rate` in messages a second asked for, null in closed loop |
+//! | `address`, `connections`, `idle`, `size`, `pipeline`, `rate`, `verify`, `workers`, `engine` | the request; `size` in bytes; `rate` in messages per second, null in the closed loop |
 //! | `interrupted` | Ctrl-C ended it early, in the measured window; before that there is no report, but an error |
 //! | `seconds` | length of the measured window, after ramp and warm-up; 0, and no figures, if every connection ended before it |
-//! | `messages`, `messages_per_second`, `bytes_per_second` | whole replies that came in the window; bytes of one direction |
-//! | `latency_us` | object: `p50`, `p90`, `p99`, `p999`, `max`, `mean`; null if nothing came back |
-//! | `sent_late_us` | the same for how late messages were sent, open loop only |
+//! | `messages`, `messages_per_second`, `bytes_per_second` | whole replies within the window; bytes in one direction |
+//! | `latency_us` | object: `p50`, `p90`, `p99`, `p999`, `max`, `mean`; null without replies |
+//! | `sent_late_us` | the same for how late messages were sent; open loop only |
 //! | `histogram` | array of `{from_us, to_us, messages}`: latencies, in steps of 1, 2, 5 |
 //! | `generator_cpu_us_per_message`, `generator_cpu_percent` | of this process, all threads; 100 is one core |
 //! | `server_cpu_us_per_message`, `server_cpu_percent` | of `--pid` and its descendants; null without it |
-//! | `connection_messages` | object: `min`, `median`, `max` messages answered to a connection, over all phases: how even the service was |
-//! | `unanswered`, `unanswered_oldest_us` | messages sent and never answered (the server had 2 s after the window), and how long the oldest had waited |
+//! | `connection_messages` | object: `min`, `median`, `max` replies to a connection, over all phases: how even the service was |
+//! | `unanswered`, `unanswered_oldest_us` | messages without a reply 2 s after the window, and how long the oldest had waited |
 //! | `idle_closed` | silent connections that the server had closed by the end |
 //! | `complaint` | why the run cannot count as a success, in words; null if it can |
-//! | `errors` | array of `{kind, count, first}`; `kind` is one of `refused`, `reset`, `closed`, `timed_out`, `wrong_bytes`, `surplus_bytes`, `descriptor_limit`, `no_local_port`, `no_reply`, `other`; `first` is the first one in words |
+//! | `errors` | array of `{kind, count, first}`; `kind` is one of `refused`, `reset`, `closed`, `timed_out`, `wrong_bytes`, `surplus_bytes`, `descriptor_limit`, `no_local_port`, `no_reply`, `other`; `first` describes the first one |
 
 mod conversation;
 mod failure;

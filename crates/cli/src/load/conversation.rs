@@ -1,15 +1,15 @@
-//! One connection: sends, receives, checks, records, in one of two ways.
+//! One connection: it sends, receives, checks and records, in one of two ways.
 //!
 //! | | who | when |
 //! |---|---|---|
 //! | lockstep | one green thread writes a batch and reads its replies | closed loop, small batches |
 //! | duplex | a writer, and a reader in its scope | open loop; closed loop with batches that the buffers on the way may not hold |
 //!
-//! At the end of the run the sender says that no more will come (half-close) and the connection ends when the server
-//! closes it, so a server meets no reset. What does not end by itself is cancelled by the run.
+//! At the end of the run the sender shuts down its direction and the connection ends when the server closes it, so the server sees no
+//! reset. The run cancels what does not end by itself.
 //!
-//! The way of a message is what the generator costs, so on it nothing is allocated, and the clock is read once per read.
-//! All times are nanoseconds since the run began: [`Run::now`].
+//! The path of a message is what the generator costs: it allocates nothing, and reads the clock once per read.
+//! All times are nanoseconds since the start of the run ([`Run::now`]).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::panic::resume_unwind;
@@ -25,13 +25,13 @@ use super::plan::Pace;
 use super::recorder::Recorder;
 use super::run::Run;
 
-/// The most bytes that are read at once.
+/// The most bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Holds connection `number` until the run stops.
+/// Talks on connection `number` until the run stops.
 ///
 /// # Errors
-/// What ended it before.
+/// What ended it earlier.
 pub(super) fn converse(run: &Run, number: usize, stream: &TcpStream) -> Result<(), Failure> {
     let flow = Flow::new(run, number);
     let account = Account {
@@ -47,14 +47,14 @@ pub(super) fn converse(run: &Run, number: usize, stream: &TcpStream) -> Result<(
     }
 }
 
-/// How far the sender of a connection is.
+/// The progress of a connection's sender.
 struct Flow {
     timetable: Option<Timetable>,
     /// Messages sent.
     sent: AtomicU64,
-    /// When the last batch was sent: the start of its messages in closed loop.
+    /// When the last batch was sent: in the closed loop, its messages count from then.
     batch_at: AtomicU64,
-    /// Messages answered, as far as the writer of a closed loop has to know: set when that is all of a batch.
+    /// Messages answered. Set only at the end of a batch, which is all that the writer of a closed loop needs to know.
     answered: AtomicU64,
     /// The reader has ended.
     over: AtomicBool,
@@ -73,7 +73,7 @@ impl Timetable {
         self.start.saturating_add((message as f64 * self.interval) as u64)
     }
 
-    /// How many messages are due at `now`.
+    /// Returns how many messages are due at `now`.
     fn due_by(self, now: u64) -> u64 {
         now.checked_sub(self.start).map_or(0, |elapsed| (elapsed as f64 / self.interval) as u64 + 1)
     }
@@ -83,7 +83,7 @@ impl Flow {
     fn new(run: &Run, number: usize) -> Flow {
         let timetable = run.plan.interval().map(|interval| {
             let interval = interval.as_nanos() as f64;
-            // Connections that open together share the time evenly.
+            // Connections that open together are spread evenly over the interval.
             let phase = number as f64 / run.plan.connections as f64 * interval;
             Timetable { start: run.now().saturating_add(phase as u64), interval }
         });
@@ -91,7 +91,7 @@ impl Flow {
         Flow { timetable, sent: zero(), batch_at: zero(), answered: zero(), over: AtomicBool::new(false) }
     }
 
-    /// From when `message`'s latency counts.
+    /// Returns when the latency of `message` begins.
     #[inline]
     fn begun(&self, message: u64) -> u64 {
         self.timetable
@@ -101,7 +101,7 @@ impl Flow {
     #[inline]
     fn sending(&self, now: u64, messages: u64) {
         self.batch_at.store(now, Ordering::Relaxed);
-        // Only the sender writes. The reader, on any worker, has to see the time with the count.
+        // Only the sender writes. The reader, on any worker, must see the time with the count.
         self.sent.store(self.sent.load(Ordering::Relaxed) + messages, Ordering::Release);
     }
 
@@ -110,7 +110,7 @@ impl Flow {
     }
 }
 
-/// What a connection has received. When it is dropped, also by a cancel, the run learns what is left unanswered.
+/// What a connection has received. Dropping it, also by a cancel, reports what is left unanswered to the run.
 struct Account<'a> {
     run: &'a Run,
     flow: &'a Flow,
@@ -151,7 +151,7 @@ impl Account<'_> {
         Failure::Broken { connection: self.number, messages: self.replies.messages, error }
     }
 
-    /// How long the oldest unanswered message has waited.
+    /// Returns how long the oldest unanswered message has waited.
     fn waited(&self) -> Duration {
         match self.unanswered() {
             0 => Duration::ZERO,
@@ -172,7 +172,7 @@ impl Drop for Account<'_> {
     fn drop(&mut self) {
         let (unanswered, messages) = (self.unanswered(), self.replies.messages);
         self.run.settle(messages, unanswered, self.waited());
-        // Cancelled, so the server had its time. An open loop may just have asked for more than it can do.
+        // It was cancelled, so the server had its time. An open loop may simply have asked for too much.
         let is_lost = unanswered > 0 && (messages == 0 || self.run.plan.pace == Pace::Closed);
         if is_lost && thread::panicking() {
             self.run.fail(&self.lost());
@@ -180,16 +180,16 @@ impl Drop for Account<'_> {
     }
 }
 
-/// Writes a batch, reads its replies, again and again.
+/// Writes a batch and reads its replies, over and over.
 fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Failure> {
     let run = account.run;
     let batch = run.plan.size * run.plan.pipeline;
     let mut place = Payload::offset(account.number);
-    // Room for a byte more than is asked for: a surplus is seen as soon as it comes.
+    // There is room for one byte more than is due, so that a surplus is seen at once.
     let mut buffer = vec![0; batch.min(READ_BYTES) + 1];
     let mut now = run.now();
     while !run.is_stopping() {
-        // The last reply's time is good enough, as nothing has been waited for since.
+        // The time of the last reply is good enough, as there was no wait since.
         account.flow.sending(now, run.plan.pipeline as u64);
         stream.write_all(run.payload.at(place, batch)).map_err(|error| account.broken(error))?;
         place.advance(batch);
@@ -203,7 +203,7 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
             missing -= length;
         }
     }
-    // All is answered, so how the server takes its leave does not matter; what it still says does.
+    // All is answered. How the server ends the connection does not matter, but more bytes do.
     let _ = stream.shutdown(Shutdown::Write);
     while let Ok(length @ 1..) = read(stream, &mut buffer) {
         account.accept(&buffer[..length])?;
@@ -211,21 +211,21 @@ fn lockstep(mut account: Account<'_>, mut stream: &TcpStream) -> Result<(), Fail
     Ok(())
 }
 
-/// The calling thread writes, another one reads.
+/// Writes on the calling thread, and reads on another.
 fn duplex(account: Account<'_>, stream: &TcpStream) -> Result<(), Failure> {
     let (run, flow, number) = (account.run, account.flow, account.number);
     let writer = thread::current();
     thread::scope(|scope| {
         let read = move || receive(account, stream, writer);
-        // Both wait for one socket, so they belong on one worker.
+        // Both wait for the same socket, so they share a worker.
         let reader =
             thread::Builder::new().worker(sward::worker_index().unwrap_or(0)).spawn_scoped(scope, read);
         let reader = reader.expect("this worker exists");
         let written = send(run, flow, number, stream);
-        // If writing fails, the connection is gone, and the reader finds that out.
+        // If writing fails, the connection is gone, and the reader notices, too.
         let _ = stream.shutdown(Shutdown::Write);
         match (reader.join().unwrap_or_else(|payload| resume_unwind(payload)), written) {
-            // The kernel tells of a reset once. If the writer was told, the reader has seen a plain end.
+            // The kernel reports a reset once. If the writer got it, the reader has seen a plain end.
             (Err(Failure::Closed { connection, messages }), Err(error)) => {
                 Err(Failure::Broken { connection, messages, error })
             }
@@ -234,7 +234,7 @@ fn duplex(account: Account<'_>, stream: &TcpStream) -> Result<(), Failure> {
     })
 }
 
-/// The writer: sends what is due until the run stops or the reader ends.
+/// Sends what is due until the run stops or the reader ends.
 fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Result<()> {
     let recorder = run.recorder();
     let mut place = Payload::offset(number);
@@ -245,7 +245,7 @@ fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Re
             Some(timetable) => {
                 let count = timetable.due_by(now).saturating_sub(sent).min(burst);
                 if count == 0 {
-                    // Not a sleep: the end of the run cuts it short.
+                    // Not a sleep, since the end of the run must cut it short.
                     thread::park_timeout(Duration::from_nanos(timetable.due(sent).saturating_sub(now)));
                     continue;
                 }
@@ -268,9 +268,9 @@ fn send(run: &Run, flow: &Flow, number: usize, mut stream: &TcpStream) -> io::Re
     Ok(())
 }
 
-/// The reader: takes replies until the server closes.
+/// Receives replies until the server closes.
 fn receive(mut account: Account<'_>, stream: &TcpStream, writer: Thread) -> Result<(), Failure> {
-    /// Lets the writer end, too, however the reader does.
+    /// Ends the writer when the reader ends, however that happens.
     struct EndWriter<'a>(&'a Flow, &'a TcpStream, &'a Thread);
     impl Drop for EndWriter<'_> {
         fn drop(&mut self) {
@@ -299,7 +299,7 @@ fn receive(mut account: Account<'_>, stream: &TcpStream, writer: Thread) -> Resu
     }
 }
 
-/// One read.
+/// Reads once, and again after an interruption.
 #[inline]
 fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {

@@ -1,4 +1,4 @@
-//! What can go wrong with a connection, in words that say what to do.
+//! What can go wrong with a connection, and what the user can do about it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,27 +13,27 @@ use sward::time::Duration;
 pub(super) enum Failure {
     /// It could not be opened.
     Connect { connection: usize, error: io::Error },
-    /// A read or a write failed, after so many whole replies.
+    /// A read or a write failed, after `messages` whole replies.
     Broken { connection: usize, messages: u64, error: io::Error },
-    /// The server has closed it, after so many whole replies.
+    /// The server closed it, after `messages` whole replies.
     Closed { connection: usize, messages: u64 },
-    /// A reply is wrong. `offset` is the byte's place in the message.
+    /// A reply is wrong. `offset` is the position of the byte in the message.
     WrongBytes { connection: usize, message: u64, offset: usize, expected: u8, got: u8 },
-    /// The server has sent more than the replies to `messages` messages.
+    /// The server sent more than the replies to `messages` messages.
     Surplus { connection: usize, messages: u64 },
-    /// It has sent and never got a whole reply.
+    /// It sent messages and never got a whole reply.
     NoReply { connection: usize, waited: Duration },
 }
 
-/// The kinds that failures are counted by.
+/// The kinds of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FailureKind {
     /// Nothing listens.
     Refused,
-    /// The server has thrown the connection away.
+    /// The server reset the connection.
     Reset,
-    /// The server has closed the connection.
+    /// The server closed the connection.
     Closed,
     /// It could not be opened in time.
     TimedOut,
@@ -74,7 +74,7 @@ impl Failure {
         }
     }
 
-    /// What the user can do about it; empty if there is nothing to say.
+    /// Returns what the user can do about it; empty if there is nothing to say.
     fn advice(&self) -> &'static str {
         match self.kind() {
             FailureKind::Refused => ": nothing listens there; start a server, as with `sward serve`",
@@ -116,7 +116,7 @@ impl fmt::Display for Failure {
             ),
             Failure::Surplus { connection, messages } => write!(
                 formatter,
-                "connection {connection}: the server sent more than the replies to the {messages} messages that it got"
+                "connection {connection}: the server sent more bytes than the replies to {messages} messages"
             ),
             Failure::NoReply { connection, waited } => write!(
                 formatter,
@@ -128,7 +128,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A byte as people compare it: `'A' (0x41)`.
+/// A byte for people: `'A' (0x41)`.
 struct Byte(u8);
 
 impl fmt::Display for Byte {
@@ -157,11 +157,11 @@ impl fmt::Display for FailureKind {
 /// Failures of one kind.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FailureCount {
-    /// Which kind.
+    /// Their kind.
     pub(crate) kind: FailureKind,
-    /// How many connections.
+    /// The number of connections.
     pub(crate) count: u64,
-    /// The first of them, in words.
+    /// A description of the first one.
     pub(crate) first: String,
 }
 
@@ -177,7 +177,7 @@ impl Failures {
         entry.count += 1;
     }
 
-    /// How many connections have failed.
+    /// Returns how many connections have failed.
     pub(super) fn total(&self) -> u64 {
         self.0.values().map(|entry| entry.count).sum()
     }

@@ -16,7 +16,7 @@ use crate::duration;
 #[command(after_help = "\
 Without --rate, each connection sends its next message when the last one is answered (closed loop): that finds the \
 throughput. With --rate, messages are sent on a timetable and latencies count from when they were due (open loop): that \
-finds what users would see at that load.
+finds what users see at that load.
 
 Try it:
   sward serve &
@@ -35,11 +35,11 @@ pub(crate) struct Load {
     #[arg(long, short, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 26))]
     size: u32,
 
-    /// Messages that a connection sends at once, before it waits for their replies
+    /// Messages that a connection sends in one batch, before it waits for the replies
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pipeline: u32,
 
-    /// Messages a second, of all connections together (open loop) [default: as fast as replies come]
+    /// Messages per second, of all connections together (open loop) [default: as fast as replies come]
     #[arg(long, short, value_name = "N", value_parser = parse_rate, conflicts_with = "pipeline")]
     rate: Option<f64>,
 
@@ -47,15 +47,15 @@ pub(crate) struct Load {
     #[arg(long, short, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_positive)]
     duration: Duration,
 
-    /// How long to send before measuring
+    /// How long to send before the measurement
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
     warmup: Duration,
 
-    /// Spread the start of the connections over so long, before the warm-up
+    /// Spread the start of the connections over this time, before the warm-up
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
     ramp: Duration,
 
-    /// What every byte of a reply must be
+    /// What replies are compared with
     #[arg(long, value_enum, default_value_t = Verify::Upper)]
     verify: Verify,
 
@@ -63,7 +63,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 0)]
     idle: u32,
 
-    /// Also measure the CPU time of this process, the server, and of its children
+    /// Also measure the CPU time of this process (the server) and its children
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i32::MAX as i64))]
     pid: Option<u32>,
 
@@ -85,10 +85,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// What the flags ask for.
+    /// Makes a plan of the flags.
     ///
     /// # Errors
-    /// It is more than can be done.
+    /// The flags ask for too much.
     pub(super) fn plan(&self) -> anyhow::Result<LoadPlan> {
         let plan = LoadPlan {
             address: self.addr.clone(),
@@ -109,7 +109,7 @@ impl Load {
         Ok(plan)
     }
 
-    /// How the run is to be shown.
+    /// Returns how the run is shown.
     pub(super) fn progress(&self) -> Progress {
         match self.quiet {
             true => Progress::silent(),
@@ -119,11 +119,11 @@ impl Load {
     }
 }
 
-/// Parses messages a second: not so few that a connection waits for ever, nor more than one a nanosecond.
+/// Parses a rate. Its limits keep the time between two messages between a nanosecond and what a clock can count.
 fn parse_rate(text: &str) -> Result<f64, String> {
     const RATES: RangeInclusive<f64> = 1e-3..=1e9;
     match text.parse::<f64>() {
         Ok(rate) if RATES.contains(&rate) => Ok(rate),
-        _ => Err(format!("expected messages a second, from {} to {}", RATES.start(), RATES.end())),
+        _ => Err(format!("expected messages per second, from {} to {}", RATES.start(), RATES.end())),
     }
 }

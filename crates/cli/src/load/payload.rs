@@ -1,34 +1,34 @@
-//! What is sent, and what has to come back.
+//! What is sent, and what must come back.
 //!
-//! There is one long text without pattern, read round and round. Each connection begins at a place of its own and just goes on, so that
-//! two connections, or two messages of one, send different bytes: a reply that is lost, doubled, swapped with another
-//! or sent to the wrong connection does not match.
+//! All connections send the same endless text, in which a period without any pattern repeats. Each starts at an offset of its own, so
+//! that two connections, or two messages of one, send different bytes: a reply that is lost, doubled, swapped or sent to the wrong
+//! connection does not match.
 
 use super::failure::Failure;
 use super::plan::Verify;
 
-/// The length after which the text repeats, in bytes. A prime: messages of any size begin at all of its places before they repeat.
-/// Short, so that it stays in the processor's first cache: of 64 KiB, with 1000 connections, sending and comparing waited for memory.
+/// The period, in bytes. It is prime, so messages of any size start at every offset before one repeats. It is short, so it stays in the
+/// processor's first-level cache: with 64 KiB and 1000 connections, sending and comparing waited for memory.
 const PERIOD: usize = 4093;
 
-/// How far apart neighbouring connections begin, in bytes. Any number that is no multiple of [`PERIOD`].
+/// The distance between the offsets of neighbouring connections, in bytes. It is no multiple of [`PERIOD`].
 const STRIDE: usize = 1249;
 
-/// The text, and its replies. Shared by all connections.
+/// The text and its replies, shared by all connections.
 pub(super) struct Payload {
-    /// One period, and as much more as is ever taken in one piece.
+    /// One period, and as many more bytes as are ever taken in one piece.
     sent: Box<[u8]>,
-    /// The same length; empty if replies are not compared.
+    /// As long as `sent`; empty if replies are not compared.
     replies: Box<[u8]>,
 }
 
 impl Payload {
-    /// A text of which `piece_bytes` can be taken at a time.
+    /// Creates a text from which `piece_bytes` can be taken at a time.
     pub(super) fn new(piece_bytes: usize, verify: Verify) -> Payload {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let period: Vec<u8> = (0..PERIOD)
             .map(|_| {
-                // Marsaglia's xorshift. Printable ASCII, of both cases: a server that changes more than lower-case letters is found out.
+                // Marsaglia's xorshift. Printable ASCII of both cases shows a server that changes more than lower-case letters.
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
@@ -44,24 +44,24 @@ impl Payload {
         Payload { sent, replies }
     }
 
-    /// Where connection `number` begins.
+    /// Returns the offset at which connection `number` starts.
     pub(super) fn offset(number: usize) -> PayloadOffset {
         PayloadOffset((number % PERIOD) * STRIDE % PERIOD)
     }
 
-    /// The next `length` bytes to send.
+    /// Returns the next `length` bytes to send.
     #[inline]
     pub(super) fn at(&self, place: PayloadOffset, length: usize) -> &[u8] {
         &self.sent[place.0..][..length]
     }
 }
 
-/// A place in the text.
+/// An offset in the period.
 #[derive(Clone, Copy)]
 pub(super) struct PayloadOffset(usize);
 
 impl PayloadOffset {
-    /// Goes on by `length` bytes.
+    /// Advances by `length` bytes.
     #[inline]
     pub(super) fn advance(&mut self, length: usize) {
         self.0 += length;
@@ -71,7 +71,7 @@ impl PayloadOffset {
     }
 }
 
-/// Follows the replies of one connection.
+/// The replies of one connection so far.
 pub(super) struct Replies<'a> {
     payload: &'a Payload,
     /// The connection's number.
@@ -81,7 +81,7 @@ pub(super) struct Replies<'a> {
     size: usize,
     /// Whole replies so far.
     pub(super) messages: u64,
-    /// Bytes of the next one that are here, below `size`.
+    /// Bytes of the next reply that have come, less than `size`.
     partial: usize,
 }
 
@@ -90,10 +90,10 @@ impl<'a> Replies<'a> {
         Replies { payload, connection, place: Payload::offset(connection), size, messages: 0, partial: 0 }
     }
 
-    /// Takes the bytes that have come, at most as many as the text gives in one piece. Gives the number of replies that they complete.
+    /// Checks received bytes, at most one piece, and returns how many replies they complete.
     ///
     /// # Errors
-    /// They are not what was expected.
+    /// They differ from what was expected.
     #[inline]
     pub(super) fn accept(&mut self, bytes: &[u8]) -> Result<u64, Failure> {
         if !self.payload.replies.is_empty() {
@@ -113,7 +113,7 @@ impl<'a> Replies<'a> {
         Ok(completed)
     }
 
-    /// Whether more bytes have come than `sent` messages ask for.
+    /// Returns whether more bytes have come than `sent` messages ask for.
     #[inline]
     pub(super) fn is_beyond(&self, sent: u64) -> bool {
         self.messages > sent || (self.messages == sent && self.partial > 0)
@@ -137,7 +137,7 @@ impl<'a> Replies<'a> {
 mod tests {
     use super::*;
 
-    /// A mistake in the arithmetic of places shows where the payload wraps round.
+    /// A mistake in the arithmetic of offsets shows where the period wraps around.
     #[test]
     fn replies_match_in_any_chunks_round_and_round() {
         for (size, chunk) in [(64, 64), (1, 1000), (1000, 1), (70_000, 4096), (7, 13)] {

@@ -1,4 +1,4 @@
-//! What a run is to do. Free of contradictions once [`LoadPlan::check`] has passed.
+//! The plan of a run.
 
 use anyhow::ensure;
 use clap::ValueEnum;
@@ -6,17 +6,17 @@ use serde::Serialize;
 use sward::EngineKind;
 use sward::time::Duration;
 
-/// The most bytes that are written in one piece in open loop, when several messages are due at once.
+/// The most bytes that the open loop writes in one piece, when several messages are due at once.
 const BURST_BYTES: usize = 64 * 1024;
 
-/// The most bytes that a connection writes before it reads. More could fill the buffers of both directions, and then
-/// neither side goes on; so from here on a connection has a reader beside its writer.
+/// The most bytes that a connection writes before it reads. More could fill the buffers of both directions and deadlock, so larger
+/// batches have a reader beside the writer.
 const LOCKSTEP_BYTES: usize = 64 * 1024;
 
-/// The most memory that the texts may take.
+/// The most bytes of a batch.
 const BATCH_BYTES_MAX: usize = 1 << 28;
 
-/// What a run is to do.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadPlan {
     /// `HOST:PORT` of the server.
@@ -33,9 +33,9 @@ pub(crate) struct LoadPlan {
     pub(crate) pace: Pace,
     /// Length of the measured window.
     pub(crate) duration: Duration,
-    /// Between the last connection's start and the window.
+    /// Time between the last connection's start and the window.
     pub(crate) warmup: Duration,
-    /// Between the first connection's start and the last one's.
+    /// Time between the first connection's start and the last one's.
     pub(crate) ramp: Duration,
     /// What replies are compared with.
     pub(crate) verify: Verify,
@@ -52,7 +52,7 @@ pub(crate) struct LoadPlan {
 pub(crate) enum Pace {
     /// The next batch when the last one is answered.
     Closed,
-    /// By the clock: so many messages a second, of all connections together.
+    /// By the clock: this many messages per second, of all connections together.
     Open(f64),
 }
 
@@ -69,10 +69,10 @@ pub(crate) enum Verify {
 }
 
 impl LoadPlan {
-    /// Whether it can be done at all.
+    /// Checks that it is possible.
     ///
     /// # Errors
-    /// It asks for too much.
+    /// It asks for too much memory.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(
             self.size.saturating_mul(self.pipeline) <= BATCH_BYTES_MAX,
@@ -84,7 +84,7 @@ impl LoadPlan {
         Ok(())
     }
 
-    /// The most messages that are written in one piece.
+    /// Returns the most messages that are written in one piece.
     pub(super) fn burst(&self) -> usize {
         match self.pace {
             Pace::Closed => self.pipeline,
@@ -92,12 +92,12 @@ impl LoadPlan {
         }
     }
 
-    /// Whether a connection writes a batch, then reads its replies; otherwise it does both at once.
+    /// Returns whether a connection writes a batch, then reads its replies. Otherwise it does both at once.
     pub(super) fn is_lockstep(&self) -> bool {
         self.pace == Pace::Closed && self.size * self.pipeline <= LOCKSTEP_BYTES
     }
 
-    /// The time between two messages of one connection, in open loop.
+    /// Returns the time between two messages of one connection, in the open loop.
     pub(super) fn interval(&self) -> Option<Duration> {
         match self.pace {
             Pace::Closed => None,

@@ -1,4 +1,4 @@
-//! What is shown while a run lasts, on standard error: a bar on a terminal, a line a second elsewhere, or nothing.
+//! What is shown during a run, on standard error: a bar on a terminal, a line per second elsewhere, or nothing.
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -36,7 +36,7 @@ impl Phase {
     }
 }
 
-/// What there is to show.
+/// The state of a run at a moment.
 pub(super) struct Moment<'a> {
     pub(super) phase: Phase,
     /// Since the phase began.
@@ -68,7 +68,7 @@ impl Progress {
         Progress::Bar(bar)
     }
 
-    /// How often it wants to be shown something.
+    /// Returns how often something is shown.
     pub(super) fn period(&self) -> Option<Duration> {
         match self {
             Progress::Silent => None,
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// The run is over.
+    /// Ends the display.
     pub(super) fn finish(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The result of a run. [`super`] lists its fields as JSON; as text it is for people.
+//! The result of a run, as JSON (whose fields [`super`] lists) and as text for people.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ use super::plan::{LoadPlan, Pace, Verify};
 use super::recorder::Measured;
 use super::run::Ended;
 
-/// From here on the generator, and not the server, may be what limits the rate: its share of its workers' cores.
+/// If the generator uses at least this share of its workers' cores, it may be what limits the rate.
 const GENERATOR_BUSY: f64 = 0.95;
 
-/// Less than this share of the rate that was asked for is worth a word.
+/// A rate below this share of the requested one is worth a note.
 const RATE_REACHED: f64 = 0.98;
 
 /// The widest bar of the histogram, in characters.
 const BAR: f64 = 40.0;
 
-/// What a run has found. Times are in the unit that their name ends in.
+/// The result of a run. Names of times end in their unit.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) address: String,
@@ -64,7 +64,7 @@ pub(crate) struct Quantiles {
     pub(crate) mean: f64,
 }
 
-/// A step of the histogram: latencies above `from_us`, up to `to_us`.
+/// A step of the histogram: latencies above `from_us` and up to `to_us`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Bucket {
     pub(crate) from_us: f64,
@@ -90,7 +90,7 @@ pub(super) struct Window {
     pub(super) server: Option<Duration>,
 }
 
-/// What a run leaves to be reported.
+/// What a run leaves for its report.
 pub(super) struct Outcome {
     pub(super) interrupted: bool,
     /// `None` if every connection ended before it began.
@@ -102,7 +102,7 @@ pub(super) struct Outcome {
 }
 
 impl Report {
-    /// To be called inside the runtime of the run.
+    /// Makes the report. Must be called inside the runtime of the run, whose engine it names.
     pub(super) fn new(plan: &LoadPlan, outcome: Outcome) -> Report {
         let Outcome { measured: Measured { latency, lateness }, ended, .. } = outcome;
         let Window { length, own, server } = outcome.window.unwrap_or_default();
@@ -153,7 +153,7 @@ impl Report {
         }
     }
 
-    /// Words of caution about the numbers.
+    /// Returns words of caution about the numbers.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.interrupted {
@@ -266,7 +266,7 @@ impl Report {
 }
 
 impl Quantiles {
-    /// Of a histogram in nanoseconds; `None` if it is empty.
+    /// Returns the quantiles of a histogram in nanoseconds; `None` if it is empty.
     fn of(histogram: &Histogram<u64>) -> Option<Quantiles> {
         let at = |quantile| rounded(histogram.value_at_quantile(quantile) as f64 / 1e3);
         (!histogram.is_empty()).then(|| Quantiles {
@@ -299,7 +299,7 @@ impl Spread {
     }
 }
 
-/// A histogram in nanoseconds, in steps of 1, 2, 5, from the first that is not empty to the last.
+/// Converts a histogram in nanoseconds to steps of 1, 2, 5, from the first to the last that is not empty.
 fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
     let mut bounds = (3..).flat_map(|exponent| [1, 2, 5].map(|digit| digit * 10_u64.pow(exponent)));
     let mut buckets: Vec<Bucket> = Vec::new();
@@ -317,12 +317,12 @@ fn buckets(histogram: &Histogram<u64>) -> Vec<Bucket> {
     buckets.split_off(empty)
 }
 
-/// A rate that was asked for. Only whole ones are long.
+/// Formats a requested rate. A large one is a whole number.
 fn rate_text(rate: f64) -> String {
     if rate.fract() == 0.0 { count(rate) } else { rate.to_string() }
 }
 
-/// What a message of JSON needs, and no more digits.
+/// Rounds to the three decimals that JSON has.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

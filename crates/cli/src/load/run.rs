@@ -16,20 +16,20 @@ use super::recorder::Recorder;
 pub(super) struct Run {
     pub(super) plan: LoadPlan,
     pub(super) payload: Payload,
-    /// The server, as far as it is known which of its addresses answers.
+    /// The address of the server that answers.
     pub(super) address: SocketAddr,
     pub(super) start: Instant,
     /// One for each worker.
     pub(super) recorders: Box<[Recorder]>,
     pub(super) failures: Mutex<Failures>,
     pub(super) ended: Mutex<Ended>,
-    /// Connections may begin to talk as soon as they are open.
+    /// Connections may start to talk.
     pub(super) begin: AtomicBool,
-    /// Connections shall send no more.
+    /// Connections must stop sending.
     pub(super) stop: AtomicBool,
-    /// Connections that have been started and are not open yet.
+    /// Connections that have started and are not open yet.
     pub(super) opening: AtomicUsize,
-    /// Connections that have been started and have not ended.
+    /// Connections that have started and have not ended.
     pub(super) live: AtomicUsize,
     pub(super) watcher: Thread,
 }
@@ -41,12 +41,12 @@ pub(super) struct Ended {
     pub(super) messages: Vec<u64>,
     /// Messages sent and not answered.
     pub(super) unanswered: u64,
-    /// How long the oldest of them has waited.
+    /// How long the oldest of these has waited.
     pub(super) oldest: Duration,
 }
 
 impl Run {
-    /// Nanoseconds since the run began.
+    /// Returns the nanoseconds since the run started.
     #[inline]
     pub(super) fn now(&self) -> u64 {
         let elapsed = self.start.elapsed();
@@ -58,7 +58,7 @@ impl Run {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The recorder of the calling thread's worker.
+    /// Returns the recorder of the calling thread's worker.
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorders[sward::worker_index().unwrap_or(0)]
     }
@@ -67,7 +67,7 @@ impl Run {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).add(failure);
     }
 
-    /// A connection has ended.
+    /// Records the end of a connection.
     pub(super) fn settle(&self, messages: u64, unanswered: u64, waited: Duration) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.messages.push(messages);

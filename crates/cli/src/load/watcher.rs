@@ -1,12 +1,13 @@
-//! A run: opens the connections, lets them talk, watches the time, ends them, and says what came of it.
+//! A run, from the first connection to the report.
 //!
 //! ```text
 //!   idle connections ─▶ connections, spread over the ramp ─▶ warm-up ─▶ measured window ─▶ leave ─▶ report
 //!                       each talks at its time of the ramp    thrown away                   ≤ GRACE
 //! ```
 //!
-//! The main green thread is the watcher; each connection has a green thread of its own ([`super::conversation`]). They share
-//! [`Run`]. Without a ramp, all of them are opened before the first one talks: those that talk would keep the others waiting. Ctrl-C, or the end of the last connection, ends the phase that runs and skips what follows up to "leave".
+//! The main green thread is the watcher. Each connection has a green thread of its own ([`super::conversation`]). They share [`Run`].
+//! Without a ramp, all connections open before the first one talks, since talking connections would delay the others. Ctrl-C, or the end
+//! of the last connection, ends the present phase and skips the others up to "leave".
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,23 +29,23 @@ use super::recorder::{Measured, Recorder};
 use super::report::{Outcome, Report, Window};
 use super::run::Run;
 
-/// How many connections are being opened at once. More would overflow the backlog of servers that accept slowly.
+/// How many connections open at once. More would overflow the backlog of servers that accept slowly.
 const OPENING: usize = 64;
 
 /// How long a connection may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long connections may take to get their last replies and leave.
+/// How long connections may take to receive their last replies and close.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How often the watcher looks at Ctrl-C.
+/// How often the watcher checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs `plan` in a runtime of its own, shows it by `progress`, and ends early when `interrupt` is raised.
+/// Runs `plan` in a runtime of its own. Ctrl-C raises `interrupt`, which ends it early.
 ///
 /// # Errors
-/// Nothing could be measured: the server cannot be reached at all, the limit of descriptors is too low, or the runtime cannot be
-/// started. What goes wrong with single connections is in the report.
+/// Nothing was measured: the server cannot be reached, the limit of descriptors is too low, the runtime does not start, or Ctrl-C came
+/// before the measured window. Failures of single connections are in the report.
 ///
 /// # Panics
 /// If called inside a green thread.
@@ -67,7 +68,7 @@ pub(crate) fn run(plan: LoadPlan, progress: Progress, interrupt: Arc<AtomicBool>
         .context("starting the generator")?
 }
 
-/// The life of connection `number`. `stream` is there if it has been opened already.
+/// Runs connection `number`. `stream` is there if it is open already.
 fn connection(run: &Run, number: usize, stream: Option<TcpStream>) {
     let _live = CountDown(&run.live, &run.watcher);
     let opening = CountDown(&run.opening, &run.watcher);
@@ -88,7 +89,7 @@ fn connection(run: &Run, number: usize, stream: Option<TcpStream>) {
     }
 }
 
-/// One of a count that the watcher waits for; counted down when dropped.
+/// A unit of a count that the watcher waits for. Dropping it counts down.
 struct CountDown<'a>(&'a AtomicUsize, &'a Thread);
 
 impl Drop for CountDown<'_> {
@@ -105,7 +106,7 @@ fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The server's first address that answers, and a connection to it.
+/// Connects to the first address of the server that answers.
 fn reach(name: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
     let addresses = name
         .to_socket_addrs()
@@ -120,10 +121,10 @@ fn reach(name: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
     Err(last)
 }
 
-/// Why a phase is over.
+/// Why a phase ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PhaseEnd {
-    /// Its time is.
+    /// Its time is over.
     Time,
     /// Ctrl-C.
     Interrupted,
@@ -140,16 +141,16 @@ struct Watcher {
     idle: Vec<TcpStream>,
     /// Since the phase began.
     total: Measured,
-    /// Empty, to be exchanged for a recorder's.
+    /// Empty, to be exchanged with a recorder.
     spare: Option<Measured>,
-    /// When the recorders were emptied last.
+    /// When the recorders were last emptied.
     collected_at: Instant,
-    /// When to show something next.
+    /// When the progress is shown next.
     show_at: Instant,
 }
 
 impl Watcher {
-    /// Reaches the server, and starts the first connection.
+    /// Connects to the server, and starts the first connection.
     fn new(plan: LoadPlan, progress: Progress, interrupt: Arc<AtomicBool>) -> anyhow::Result<Watcher> {
         let (address, first) = reach(&plan.address)?;
         let run = Arc::new(Run {
@@ -181,7 +182,7 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// The run, from the second connection to the report.
+    /// Carries out the run, from the second connection to the report.
     ///
     /// # Errors
     /// Ctrl-C came before the measured window, so there is nothing to report.
@@ -265,7 +266,7 @@ impl Watcher {
         if self.is_interrupted() { PhaseEnd::Interrupted } else { PhaseEnd::Time }
     }
 
-    /// Opens the connections that talk: as many at a time as may be, each not before its share of the ramp.
+    /// Opens the connections that talk, [`OPENING`] at a time, each when its share of the ramp is over.
     fn open_all(&mut self) -> PhaseEnd {
         let (count, ramp, begun) = (self.run.plan.connections, self.run.plan.ramp, Instant::now());
         loop {
@@ -291,7 +292,7 @@ impl Watcher {
                 };
             }
             if self.connections.len() < due {
-                // Full: the last of those that are being opened wakes us.
+                // As many as may be are opening. The last of them wakes us.
                 thread::park_timeout(TICK);
             } else {
                 let next = ramp.mul_f64(self.connections.len() as f64 / count as f64);
@@ -303,7 +304,7 @@ impl Watcher {
         }
     }
 
-    /// Lets all connections talk.
+    /// Lets all connections start to talk.
     fn begin(&self) {
         if !self.run.begin.swap(true, Ordering::Release) {
             for connection in &self.connections {
@@ -312,7 +313,7 @@ impl Watcher {
         }
     }
 
-    /// Lets the connections talk for so long.
+    /// Waits while the connections talk.
     fn pass(&mut self, phase: Phase, length: Duration) -> PhaseEnd {
         let begun = Instant::now();
         loop {
@@ -337,7 +338,7 @@ impl Watcher {
         self.interrupt.load(Ordering::Relaxed)
     }
 
-    /// Shows what has happened since the last time, if it is time to.
+    /// Shows what has happened since the last time, if that is due.
     fn show(&mut self, phase: Phase, elapsed: Duration, share: f64) {
         let now = Instant::now();
         let Some(period) = self.progress.period().filter(|_| self.show_at <= now) else { return };
@@ -378,7 +379,7 @@ impl Watcher {
         interval
     }
 
-    /// Counts the silent connections that the server has closed. Those on which it has said something have failed.
+    /// Returns how many silent connections the server has closed. A connection on which it has sent anything has failed.
     fn look_at_idle(&self) -> usize {
         let mut closed = 0;
         for (connection, stream) in (self.run.plan.connections..).zip(&self.idle) {
@@ -391,7 +392,7 @@ impl Watcher {
         closed
     }
 
-    /// Lets the connections get their last replies, then ends those that are left.
+    /// Gives the connections time for their last replies, then cancels the rest.
     fn leave(&mut self) {
         self.run.stop.store(true, Ordering::Relaxed);
         for connection in &self.connections {
