@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::io::{Write, stderr};
 
-/// Writes a line to standard error, its control characters made visible. A standard error that nobody reads, or a full one, is no reason
-/// to stop measuring.
+/// Writes a line to standard error, with its control characters made visible. Ignores errors: a full disk is no reason to stop measuring.
+///
+/// This is for programs with a status line on the same terminal, which must not be overtaken. Others use `sward::report`, which never
+/// blocks, but writes later.
 pub fn notice(line: &str) {
     let _ = writeln!(stderr(), "{}", printable(line));
 }
