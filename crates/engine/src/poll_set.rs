@@ -40,6 +40,11 @@ impl PollSet {
         self.descriptors.is_empty()
     }
 
+    /// What is armed.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
+        self.descriptors.iter().zip(&self.ids).map(|(descriptor, &id)| Source { fd: descriptor.fd, id })
+    }
+
     /// Adds directions. What was armed under an older identity of the same descriptor is dropped.
     pub(crate) fn arm(&mut self, source: Source, interest: Interest) {
         let index = source.fd as usize;

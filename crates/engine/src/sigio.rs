@@ -22,7 +22,9 @@
 //!
 //! An open socket has one owner, who gets its signals, for all descriptors and processes that share it. An owner that lives is
 //! never robbed: such a descriptor is looked at every [`TICK`] while it is armed, and so is one that knows no signals, such
-//! as an eventfd.
+//! as an eventfd. To ask whether there is an owner and to become it are two system calls. The threads of one process make them under
+//! a lock, [`OWNERSHIP`]. Another process, or code that knows nothing of this, can still become the owner after us; so each sweep
+//! also asks whether what is armed is ours, and what is no more is looked at like the others from then on.
 
 use std::cell::Cell;
 use std::io;
@@ -53,6 +55,9 @@ const SIGNALS_MAX: usize = 1024;
 
 /// `F_SETOWN_EX`'s way to name a thread.
 const F_OWNER_TID: i32 = 0;
+
+/// Held while a thread becomes the owner of a socket or ceases to be, so that no two of this process both think they are.
+static OWNERSHIP: Mutex<()> = Mutex::new(());
 
 /// The poller over O_ASYNC.
 pub(crate) struct Sigio {
@@ -144,13 +149,19 @@ impl Sigio {
         Ok(())
     }
 
+    /// The owner of sockets whose signals come here.
+    fn ourselves(&self) -> Owner {
+        Owner { kind: F_OWNER_TID, pid: self.thread }
+    }
+
     /// Sets O_ASYNC for this thread. False: another has it, or the descriptor knows no signals.
     fn take_ownership(&mut self, fd: RawFd) -> io::Result<bool> {
-        self.system_calls += 5;
+        let _ownership = OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner);
+        self.system_calls += 4;
         if owner(fd)?.pid != 0 {
             return Ok(false);
         }
-        let owner_now = Owner { kind: F_OWNER_TID, pid: self.thread };
+        let owner_now = self.ourselves();
         // SAFETY: F_SETSIG takes an int; F_SETOWN_EX reads one `Owner`.
         let failed = unsafe {
             libc::fcntl(fd, F_SETSIG, edge_signal()) < 0
@@ -159,20 +170,19 @@ impl Sigio {
         if failed {
             return Err(io::Error::last_os_error());
         }
-        if !set_async(fd, true) {
+        let signals = set_async(fd, true);
+        if !signals {
             disown(fd);
-            return Ok(false);
         }
-        // Another thread may have done the same at the same time. The last one has it.
-        Ok(owner(fd)? == owner_now)
+        Ok(signals)
     }
 
     /// Takes back what `register` did, if the descriptor is still the same.
     fn unregister(&mut self, fd: RawFd) {
         let Registration { signals, .. } = std::mem::take(&mut self.registered[fd as usize]);
         self.system_calls += 3;
-        let ours = Owner { kind: F_OWNER_TID, pid: self.thread };
-        if signals && owner(fd).is_ok_and(|owner| owner == ours) {
+        let _ownership = OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner);
+        if signals && owner(fd).is_ok_and(|owner| owner == self.ourselves()) {
             set_async(fd, false);
             disown(fd);
         }
@@ -230,6 +240,26 @@ impl Sigio {
         }
     }
 
+    /// Looks at what is armed and sends signals, for events that have sent none, and for sockets that have another owner now.
+    fn sweep(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.swept = Instant::now();
+        let before = ready.len();
+        self.system_calls += 1;
+        self.armed.poll(Some(Duration::ZERO), ready)?;
+        let armed: Vec<_> = self.armed.sources().collect();
+        self.system_calls += armed.len() as u64;
+        for source in armed {
+            if owner(source.fd).is_ok_and(|owner| owner != self.ourselves()) {
+                self.registered[source.fd as usize].signals = false;
+                // Who waits for it arms it again, and then it is looked at.
+                self.armed.disarm(source, Interest::BOTH);
+                ready.push(Ready { source, interest: Interest::BOTH, hangup: true });
+            }
+        }
+        self.pause = if ready.len() > before { SWEEP } else { SWEEP_MAX.min(2 * self.pause) };
+        Ok(())
+    }
+
     /// `timeout`, shortened to when something has to be looked at.
     fn until_next_look(&self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.first_seen.is_empty() {
@@ -284,11 +314,7 @@ impl Poller for Sigio {
             self.silent.poll(Some(Duration::ZERO), ready)?;
         }
         if !self.armed.is_empty() && self.swept.elapsed() >= self.pause {
-            self.system_calls += 1;
-            self.swept = Instant::now();
-            let before = ready.len();
-            self.armed.poll(Some(Duration::ZERO), ready)?;
-            self.pause = if ready.len() > before { SWEEP } else { SWEEP_MAX.min(2 * self.pause) };
+            self.sweep(ready)?;
         }
         Ok(())
     }
@@ -458,4 +484,70 @@ fn set_async(fd: RawFd, on: bool) -> bool {
     let mut value = i32::from(on);
     // SAFETY: FIOASYNC reads one int.
     unsafe { libc::ioctl(fd, libc::FIOASYNC, &raw mut value) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// The first of them would wait for signals that the second one gets.
+    #[test]
+    fn no_two_threads_think_that_they_own_one_socket() {
+        const ROUNDS: usize = 5_000;
+        let pairs: Vec<_> = (0..ROUNDS.div_ceil(16)).map(|_| UnixStream::pair().unwrap()).collect();
+        let both = Barrier::new(2);
+        let owns = || {
+            let mut engine = Sigio::new().unwrap();
+            let mut owned = Vec::new();
+            for round in 0..ROUNDS {
+                let source = Source::new(pairs[round / 16].0.as_raw_fd());
+                both.wait();
+                engine.arm(source, Interest::READ).unwrap();
+                owned.push(engine.registered[source.fd as usize].signals);
+                both.wait();
+                engine.forget(source);
+            }
+            owned
+        };
+        let (left, right) = thread::scope(|scope| {
+            let other = scope.spawn(owns);
+            (owns(), other.join().unwrap())
+        });
+        let twice = left.iter().zip(&right).filter(|(left, right)| **left && **right).count();
+        assert_eq!(twice, 0, "of {ROUNDS} rounds");
+        assert!(left.iter().zip(&right).all(|(left, right)| *left || *right), "one of them owns it");
+    }
+
+    /// By another process, or by code that knows nothing of this.
+    #[test]
+    fn a_socket_that_was_taken_away_is_looked_at() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut engine = Sigio::new().unwrap();
+        let source = Source::new(near.as_raw_fd());
+        let mut ready = Vec::new();
+        engine.arm(source, Interest::READ).unwrap();
+        engine.poll(Some(Duration::ZERO), &mut ready).unwrap();
+        engine.arm(source, Interest::READ).unwrap();
+        disown(source.fd);
+        engine.pause = Duration::ZERO;
+        ready.clear();
+        while ready.is_empty() {
+            engine.poll(None, &mut ready).unwrap();
+        }
+        assert!(!engine.registered[source.fd as usize].signals);
+        engine.arm(source, Interest::READ).unwrap();
+        ready.clear();
+        far.write_all(b"seen by a look").unwrap();
+        while ready.is_empty() {
+            engine.poll(None, &mut ready).unwrap();
+        }
+        assert_eq!(ready[0].source, source);
+        assert!(engine.armed.is_empty() && engine.silent.is_empty());
+    }
 }
