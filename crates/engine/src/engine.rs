@@ -6,6 +6,7 @@
 //! - [`submit`](Engine::submit) begins an operation. Either it says [`Submitted::Done`], then the result is in the
 //!   operation and no completion follows; or it says [`Submitted::Pending`], then exactly one completion follows, from
 //!   a later [`wait`](Engine::wait).
+//! - The result is that of the system call. `-EINTR` never comes back: the engine asks again.
 //! - [`cancel`](Engine::cancel) asks for an early end. The one completion still arrives, with the operation's true result if it
 //!   was quicker, else with `-ECANCELED`. Until then the kernel may write to the operation's buffers.
 //! - [`wait`](Engine::wait) hands everything pending to the kernel, sleeps until something completes, the time is over or

@@ -22,6 +22,8 @@ mod address;
 mod engine;
 mod epoll;
 mod event_fd;
+#[cfg(feature = "stress")]
+mod faulty;
 mod feed;
 mod io_uring;
 mod kind;
@@ -40,6 +42,8 @@ mod timeout;
 
 pub use address::SocketAddress;
 pub use engine::{Engine, Submitted, Wake, Waker};
+#[cfg(feature = "stress")]
+pub use faulty::Faulty;
 pub use feed::Feed;
 pub use io_uring::abandon_feeds;
 pub use kind::{Choice, EngineKind, UnknownEngine};

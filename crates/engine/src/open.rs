@@ -21,14 +21,17 @@ impl EngineKind {
     /// The kernel refuses, or has too few resources left.
     pub fn open(self) -> Result<Box<dyn Engine>, OpenError> {
         let failed = |attempted| move |cause| OpenError::new(self, attempted, cause);
-        Ok(match self {
+        let engine: Box<dyn Engine> = match self {
             EngineKind::IoUring => Box::new(IoUring::open()?),
             EngineKind::Epoll => Box::new(Readiness::new(Epoll::new().map_err(failed("epoll_create1"))?)),
             EngineKind::Poll => Box::new(Readiness::new(Poll::new().map_err(failed("eventfd"))?)),
             EngineKind::Select => Box::new(Readiness::new(Select::new().map_err(failed("eventfd"))?)),
             EngineKind::Sigio => Box::new(Readiness::new(Sigio::new().map_err(failed("signal set-up"))?)),
             EngineKind::Spin => Box::new(Readiness::new(Spin::new().map_err(failed("set-up"))?)),
-        })
+        };
+        #[cfg(feature = "stress")]
+        let engine = crate::faulty::Faulty::wrap(engine);
+        Ok(engine)
     }
 
     /// Whether [`open`](EngineKind::open) works here and now. It is tried.

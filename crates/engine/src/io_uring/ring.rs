@@ -260,12 +260,31 @@ fn set_up() -> io::Result<::io_uring::IoUring> {
 
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for mut rung in [deferred, cooperative, plain] {
-        match rung.setup_clamp().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
+        let (submissions, completions) = sizes();
+        match rung.setup_clamp().setup_cqsize(completions).build(submissions) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
             opened_or_forbidden => return opened_or_forbidden,
         }
     }
     Err(refused)
+}
+
+/// How many submissions and completions fit into the rings.
+#[cfg(not(feature = "stress"))]
+fn sizes() -> (u32, u32) {
+    (SUBMISSIONS, COMPLETIONS)
+}
+
+/// For tests of full rings: `SWARD_RING_ENTRIES` says how many submissions fit. Of completions, twice as many.
+#[cfg(feature = "stress")]
+fn sizes() -> (u32, u32) {
+    match std::env::var("SWARD_RING_ENTRIES").map(|entries| entries.parse()) {
+        Ok(entries) => {
+            let entries: u32 = entries.expect("SWARD_RING_ENTRIES is a number");
+            (entries, 2 * entries)
+        }
+        Err(_) => (SUBMISSIONS, COMPLETIONS),
+    }
 }
 
 fn check_features(parameters: &Parameters) -> io::Result<()> {

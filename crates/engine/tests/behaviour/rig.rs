@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sward_engine::{Completed, Engine, EngineKind, Interest, Operation, Request, Source, Submitted};
 
 /// After this time a completion is taken to be lost. Far longer than any of them needs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Rig {
     pub(crate) engine: Box<dyn Engine>,

@@ -9,7 +9,7 @@ use std::thread;
 
 use sward_engine::{Request, Source};
 
-use crate::rig::{Rig, Stream, drain, fill, pattern, receive, reset_on_close, send, source};
+use crate::rig::{PATIENCE, Rig, Stream, drain, fill, pattern, receive, reset_on_close, send, source};
 
 pub(crate) fn bytes_go_both_ways(rig: &mut Rig) {
     fn go<S: Stream>(rig: &mut Rig) {
@@ -51,14 +51,17 @@ pub(crate) fn eight_mebibytes_go_through_partial_sends(rig: &mut Rig) {
             // Pieces of uneven sizes, so that some are short and some are not.
             let end = bytes.len().min(taken + 1 + taken % 100_003);
             let receiver = rig.begin(receive(far_source, &mut received[taken..end]));
-            taken += usize::try_from(rig.finish(&receiver)).unwrap();
-            if sender.is_over() && sent < bytes.len() {
-                sends += 1;
-                sent += usize::try_from(sender.result()).unwrap();
-                if sent < bytes.len() {
-                    sender = rig.begin(send(near_source, &bytes[sent..]));
+            while !receiver.is_over() {
+                if sender.is_over() && sent < bytes.len() {
+                    sends += 1;
+                    sent += usize::try_from(sender.result()).unwrap();
+                    if sent < bytes.len() {
+                        sender = rig.begin(send(near_source, &bytes[sent..]));
+                    }
                 }
+                rig.wait(Some(PATIENCE));
             }
+            taken += usize::try_from(receiver.result()).unwrap();
         }
         rig.finish(&sender);
         assert!(received == bytes);

@@ -1,0 +1,380 @@
+//! An engine for tests: does what the one inside does, but late, in parts, in another order, and with faults. By seed.
+//!
+//! It keeps the contract of `engine.rs`, and asks more of those who rely on it than a quiet machine ever does. Only with the cargo feature
+//! `stress`; with `SWARD_FAULTS=SEED` in the environment, every engine that is opened is wrapped. With `SWARD_FAULTS="SEED whole"` counts
+//! and lent buffers come as the inner engine gives them, for tests that know how many bytes they get.
+//!
+//! ```text
+//!            submit                  begin                  inner.wait                   wait
+//!   (caller) ──────▶ late or begun ────────▶ with the inner ──────────▶ held, for a while ──────▶ handed back, in any order
+//!                      │ cancel, now or later                               ▲
+//!                      └────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | what | how |
+//! |---|---|
+//! | late | a request reaches the inner engine some waits later; so does a cancel; a completion is held for some waits |
+//! | out of order | what is handed back by one wait is shuffled |
+//! | in parts | the length of a stream's receive or send is cut, down to one byte |
+//! | `ENOBUFS` | no buffer is lent, at times |
+//! | `EINTR` | signals interrupt the engine's thread, again and again (`faulty/pest.rs`), so that the kernel itself says so |
+//! | for no reason | a wait returns without having slept |
+//!
+//! The inner engine never sees the caller's operation, but a *shadow* of it with the altered request. The shadow's waiter is the
+//! caller's operation, which stays where it is until it has been handed back, and that is after the shadow has completed.
+
+mod pest;
+
+use std::collections::HashMap;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::engine::{Engine, Submitted, Waker};
+use crate::faulty::pest::Pest;
+use crate::feed::Feed;
+use crate::lent::LentBuffer;
+use crate::operation::{Completed, Operation, Request, Source};
+
+/// See the head of this file.
+pub struct Faulty {
+    /// Dropped first: afterwards the kernel knows no shadow any more.
+    inner: Box<dyn Engine>,
+    dice: Dice,
+    /// No counts are cut, and no buffers refused.
+    whole: bool,
+    /// With the inner engine, by the address of the caller's operation.
+    shadows: HashMap<NonNull<Operation>, Box<Shadow>>,
+    /// Submitted by the caller, and not to the inner engine yet.
+    late: Vec<NonNull<Operation>>,
+    /// Cancelled by the caller; the inner engine has not been told yet.
+    cancels: Vec<NonNull<Operation>>,
+    /// Over, with how many waits it is still held.
+    held: Vec<(NonNull<Operation>, u64)>,
+    _pest: Pest,
+}
+
+/// What the inner engine works on in place of the caller's operation.
+struct Shadow {
+    operation: Operation,
+    /// The one part of `message`, if the request has been cut.
+    part: libc::iovec,
+    message: libc::msghdr,
+}
+
+impl Faulty {
+    /// Wraps `inner`, for the thread that has opened it. The same seed brings the same faults, as far as the kernel allows.
+    pub fn new(inner: Box<dyn Engine>, seed: u64) -> Faulty {
+        Faulty {
+            inner,
+            dice: Dice::new(seed),
+            whole: false,
+            shadows: HashMap::new(),
+            late: Vec::new(),
+            cancels: Vec::new(),
+            held: Vec::new(),
+            _pest: Pest::new(seed),
+        }
+    }
+
+    /// The same, with whole counts and all buffers.
+    #[must_use]
+    pub fn whole(self) -> Faulty {
+        Faulty { whole: true, ..self }
+    }
+
+    /// Wraps `inner` if `SWARD_FAULTS` says so, each with a seed of its own.
+    ///
+    /// # Panics
+    /// If the variable does not begin with a number.
+    pub(crate) fn wrap(inner: Box<dyn Engine>) -> Box<dyn Engine> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let Ok(faults) = std::env::var("SWARD_FAULTS") else { return inner };
+        let (seed, kind) = faults.split_once(' ').unwrap_or((&faults, ""));
+        let seed: u64 = seed.parse().expect("SWARD_FAULTS is a number, or a number and `whole`");
+        let faulty = Faulty::new(inner, seed << 32 | COUNT.fetch_add(1, Ordering::Relaxed));
+        Box::new(Faulty { whole: kind == "whole", ..faulty })
+    }
+
+    /// Hands a shadow of `operation` to the inner engine.
+    ///
+    /// # Safety
+    /// As for [`Engine::submit`].
+    unsafe fn begin(&mut self, operation: NonNull<Operation>) -> Submitted {
+        // SAFETY: a submitted operation stays where it is until it has been handed back.
+        let request = unsafe { operation.as_ref() }.request;
+        let mut shadow = Box::new(Shadow {
+            operation: Operation::new(request, operation.as_ptr().cast_const().cast()),
+            part: libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 },
+            // SAFETY: null pointers and lengths of 0: all zeroes is a value of it.
+            message: unsafe { std::mem::zeroed() },
+        });
+        if !self.whole && self.dice.one_in(2) {
+            // SAFETY: the request's pointers are valid until the operation has been handed back.
+            unsafe { shadow.cut(&mut self.dice) };
+        }
+        let inner_operation = NonNull::from(&shadow.operation);
+        self.shadows.insert(operation, shadow);
+        // SAFETY: the shadow stays in its box until it has completed, and its request is the caller's or a part of it.
+        let submitted = unsafe { self.inner.submit(inner_operation) };
+        if submitted == Submitted::Done {
+            // SAFETY: it is over just now.
+            unsafe { self.end_shadow(operation) };
+        }
+        submitted
+    }
+
+    /// Gives `operation` the result of its shadow, which is over.
+    ///
+    /// # Safety
+    /// `operation` is in flight, and its shadow has completed.
+    unsafe fn end_shadow(&mut self, operation: NonNull<Operation>) {
+        let shadow = self.shadows.remove(&operation).expect("what completes has been begun");
+        self.cancels.retain(|&cancelled| cancelled != operation);
+        // SAFETY: it is in flight, so it is where it was.
+        let original = unsafe { operation.as_ref() };
+        // SAFETY: the message is valid until the operation has been handed back.
+        unsafe { shadow.copy_back(&original.request) };
+        original.set_result(shadow.operation.result());
+    }
+
+    fn hold(&mut self, operation: NonNull<Operation>) {
+        let waits = if self.dice.one_in(2) { 0 } else { self.dice.below(4) };
+        self.held.push((operation, waits));
+    }
+
+    /// Does what has been put off.
+    fn catch_up(&mut self) {
+        for operation in std::mem::take(&mut self.late) {
+            if self.dice.one_in(3) {
+                self.late.push(operation);
+            // SAFETY: the caller of `submit` keeps it valid until it has been handed back.
+            } else if unsafe { self.begin(operation) } == Submitted::Done {
+                self.hold(operation);
+            }
+        }
+        for operation in std::mem::take(&mut self.cancels) {
+            if self.dice.one_in(3) {
+                self.cancels.push(operation);
+            } else if let Some(shadow) = self.shadows.get(&operation) {
+                // SAFETY: what has a shadow is in flight in the inner engine.
+                unsafe { self.inner.cancel(NonNull::from(&shadow.operation)) };
+            }
+        }
+    }
+
+    /// Hands back what has been held for long enough, in any order.
+    fn release(&mut self, completed: &mut Completed) {
+        let mut free = Vec::new();
+        self.held.retain_mut(|(operation, waits)| {
+            let is_free = *waits == 0;
+            if is_free {
+                free.push(*operation);
+            }
+            *waits = waits.saturating_sub(1);
+            !is_free
+        });
+        while !free.is_empty() {
+            let next = free.swap_remove(self.dice.below(free.len() as u64) as usize);
+            // SAFETY: it is over and not handed back, so it is where it was; and on no list, since shadows are in its place.
+            unsafe { completed.push(next) };
+        }
+    }
+}
+
+impl Engine for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
+        // SAFETY: the caller keeps the operation in place until it has been handed back.
+        let submitted = unsafe { operation.as_ref() };
+        let lends = matches!(submitted.request, Request::ReceiveLent { .. });
+        if lends && !self.whole && self.dice.one_in(8) {
+            submitted.set_result(-libc::ENOBUFS);
+            self.hold(operation);
+            return Submitted::Pending;
+        }
+        if self.dice.one_in(4) {
+            self.late.push(operation);
+            return Submitted::Pending;
+        }
+        // SAFETY: the caller's operation is valid until it has been handed back.
+        if unsafe { self.begin(operation) } == Submitted::Pending {
+            return Submitted::Pending;
+        }
+        if self.dice.one_in(2) {
+            return Submitted::Done;
+        }
+        self.hold(operation);
+        Submitted::Pending
+    }
+
+    unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
+        if let Some(place) = self.late.iter().position(|&late| late == operation) {
+            self.late.remove(place);
+            // SAFETY: it is in flight, since it was late.
+            unsafe { operation.as_ref() }.set_result(-libc::ECANCELED);
+            self.hold(operation);
+        } else if self.shadows.contains_key(&operation) && !self.cancels.contains(&operation) {
+            self.cancels.push(operation);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, completed: &mut Completed) -> io::Result<()> {
+        self.catch_up();
+        let is_behind = !(self.late.is_empty() && self.cancels.is_empty() && self.held.is_empty());
+        let timeout = if is_behind || self.dice.one_in(8) { Some(Duration::ZERO) } else { timeout };
+        let mut over = Completed::new();
+        let waited = self.inner.wait(timeout, &mut over);
+        while let Some(shadow) = over.pop() {
+            // SAFETY: the inner engine has handed it back just now, and its box is still there.
+            let operation = unsafe { shadow.as_ref() }.waiter().cast::<Operation>().cast_mut();
+            let operation = NonNull::new(operation).expect("a shadow's waiter is the caller's operation");
+            // SAFETY: its shadow has completed just now.
+            unsafe { self.end_shadow(operation) };
+            self.hold(operation);
+        }
+        self.release(completed);
+        waited
+    }
+
+    fn waker(&self) -> Waker {
+        self.inner.waker()
+    }
+
+    fn forget(&mut self, source: Source) {
+        self.inner.forget(source);
+    }
+
+    fn stop_feed(&mut self, feed: &Feed) {
+        self.inner.stop_feed(feed);
+    }
+
+    fn give_back(&mut self, buffer: LentBuffer) {
+        self.inner.give_back(buffer);
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.inner.system_calls()
+    }
+}
+
+impl Shadow {
+    /// Makes the request ask for less, where less may come of it at any time.
+    ///
+    /// # Safety
+    /// The pointers of the request are valid.
+    unsafe fn cut(&mut self, dice: &mut Dice) {
+        let source = self.operation.request.source();
+        match &mut self.operation.request {
+            Request::Receive { length, .. } | Request::Send { length, .. } if is_stream(source) => {
+                *length = dice.part_of(*length);
+            }
+            Request::Read { length, .. } if is_pipe(source) => *length = dice.part_of(*length),
+            // Up to `PIPE_BUF`, a write to a pipe is whole or not at all.
+            Request::Write { length, .. } if is_pipe(source) && *length > libc::PIPE_BUF => {
+                *length = libc::PIPE_BUF + dice.part_of(*length - libc::PIPE_BUF);
+            }
+            Request::ReceiveMessage { message, .. } if is_stream(source) => {
+                // SAFETY: the message is valid.
+                if let Some(part) = part_of(unsafe { &**message }, dice) {
+                    // SAFETY: the message is valid.
+                    (self.part, self.message) = (part, unsafe { **message });
+                    *message = &raw mut self.message;
+                }
+            }
+            Request::SendMessage { message, .. } if is_stream(source) => {
+                // SAFETY: the message is valid.
+                if let Some(part) = part_of(unsafe { &**message }, dice) {
+                    // SAFETY: the message is valid.
+                    (self.part, self.message) = (part, unsafe { **message });
+                    *message = &raw const self.message;
+                }
+            }
+            _ => {}
+        }
+        self.message.msg_iov = &raw mut self.part;
+        self.message.msg_iovlen = 1;
+    }
+
+    /// Gives the caller's message what the kernel has written into ours.
+    ///
+    /// # Safety
+    /// `request` is the one that this is the shadow of, and its message is valid.
+    unsafe fn copy_back(&self, request: &Request) {
+        if let (Request::ReceiveMessage { message: original, .. }, Request::ReceiveMessage { message, .. }) =
+            (request, &self.operation.request)
+            && original != message
+        {
+            // SAFETY: the original is valid, and nobody else writes to it before the operation has been handed back.
+            let original = unsafe { &mut **original };
+            original.msg_namelen = self.message.msg_namelen;
+            original.msg_controllen = self.message.msg_controllen;
+            original.msg_flags = self.message.msg_flags;
+        }
+    }
+}
+
+/// The beginning of the first part of a message that has nothing but parts.
+fn part_of(message: &libc::msghdr, dice: &mut Dice) -> Option<libc::iovec> {
+    if !message.msg_control.is_null() || message.msg_iovlen == 0 {
+        return None;
+    }
+    // SAFETY: a valid message has so many parts there.
+    let parts = unsafe { std::slice::from_raw_parts(message.msg_iov, message.msg_iovlen as _) };
+    let first = parts.iter().find(|part| part.iov_len > 0)?;
+    Some(libc::iovec { iov_base: first.iov_base, iov_len: dice.part_of(first.iov_len) })
+}
+
+fn is_stream(source: Source) -> bool {
+    let mut kind = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `kind`.
+    let returned = unsafe {
+        let kind = (&raw mut kind).cast();
+        libc::getsockopt(source.fd, libc::SOL_SOCKET, libc::SO_TYPE, kind, &raw mut length)
+    };
+    returned == 0 && kind == libc::SOCK_STREAM
+}
+
+fn is_pipe(source: Source) -> bool {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `status` has room for what fstat writes, and is read only if it has been written.
+    unsafe {
+        libc::fstat(source.fd, status.as_mut_ptr()) == 0
+            && status.assume_init().st_mode & libc::S_IFMT == libc::S_IFIFO
+    }
+}
+
+/// Random numbers (xorshift64*).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        // Neighbouring seeds shall have nothing in common, and 0 is the one state that never changes.
+        Dice(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    /// At least 1, unless there is nothing.
+    fn part_of(&mut self, length: usize) -> usize {
+        match length {
+            0 => 0,
+            length if self.one_in(4) => length.min(1 + self.below(8) as usize),
+            length => 1 + self.below(length as u64) as usize,
+        }
+    }
+}
