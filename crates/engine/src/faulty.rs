@@ -280,7 +280,7 @@ impl Shadow {
             }
             Request::ReceiveMessage { message, .. } if is_stream(source) => {
                 // SAFETY: the message is valid.
-                if let Some(part) = part_of(unsafe { &**message }, dice) {
+                if let Some(part) = unsafe { part_of(&**message, dice) } {
                     // SAFETY: the message is valid.
                     (self.part, self.message) = (part, unsafe { **message });
                     *message = &raw mut self.message;
@@ -288,7 +288,7 @@ impl Shadow {
             }
             Request::SendMessage { message, .. } if is_stream(source) => {
                 // SAFETY: the message is valid.
-                if let Some(part) = part_of(unsafe { &**message }, dice) {
+                if let Some(part) = unsafe { part_of(&**message, dice) } {
                     // SAFETY: the message is valid.
                     (self.part, self.message) = (part, unsafe { **message });
                     *message = &raw const self.message;
@@ -319,7 +319,10 @@ impl Shadow {
 }
 
 /// The beginning of the first part of a message that has nothing but parts.
-fn part_of(message: &libc::msghdr, dice: &mut Dice) -> Option<libc::iovec> {
+///
+/// # Safety
+/// The message is valid, and so is what it points to.
+unsafe fn part_of(message: &libc::msghdr, dice: &mut Dice) -> Option<libc::iovec> {
     if !message.msg_control.is_null() || message.msg_iovlen == 0 {
         return None;
     }

@@ -164,7 +164,7 @@ impl IoUring {
     /// # Safety
     /// As for [`Ring::push`].
     unsafe fn push(&mut self, entry: &Entry) {
-        // SAFETY: the caller's word.
+        // SAFETY: what the entry points to stays valid until its completion has been collected.
         while unsafe { self.ring.push(entry) }.is_err() {
             if let Err(error) = self.enter(0, None) {
                 panic!("io_uring takes no more requests: {error}");
@@ -203,7 +203,8 @@ impl IoUring {
             }
             if data & FEED != 0 {
                 let buffers = lender(&mut self.buffers).expect("a feed is armed with buffers");
-                match self.feeds.deliver(&entry, buffers) {
+                // SAFETY: it has been taken from the ring just now.
+                match unsafe { self.feeds.deliver(&entry, buffers) } {
                     Delivered::Nothing => {}
                     Delivered::Answered(operation, result) => {
                         self.in_flight -= 1;
@@ -231,10 +232,10 @@ impl IoUring {
                 }
                 continue;
             }
-            // SAFETY: the operation was submitted and not handed back, so its submitter vouches for it.
+            // SAFETY: it was in flight until now and has not been handed back, so it is where it was.
             let over = unsafe { operation.as_ref() };
             let lacks_buffer = match over.request {
-                // SAFETY: the submitter vouches for the feed, too.
+                // SAFETY: what the request of an operation in flight points to is valid. The entry comes from our ring, just now.
                 Request::ReceiveLent { feed, .. } => unsafe {
                     hand_over(lender(&mut self.buffers), &entry, &*feed)
                 },
@@ -250,7 +251,7 @@ impl IoUring {
                     &mut *completed
                 }
             };
-            // SAFETY: it was with the kernel, so on no list; its submitter vouches for the address.
+            // SAFETY: it was with the kernel, so on no list, and is where it was until it has been handed back.
             unsafe { list.push(operation) };
         }
         self.ring.system_calls += system_calls;
@@ -263,7 +264,7 @@ impl IoUring {
         }
         let mut again = mem::take(&mut self.again);
         while let Some(operation) = again.pop() {
-            // SAFETY: it is in flight, so its submitter vouches for it.
+            // SAFETY: it is in flight, so it stays where it is.
             let waiting = unsafe { operation.as_ref() };
             if waiting.step.get() & CANCELLED == 0 {
                 // SAFETY: it is in flight, so its request's pointers are valid until its completion.
@@ -273,7 +274,7 @@ impl IoUring {
                 end(waiting, -libc::ECANCELED);
                 self.cancelled.remove(&operation);
                 self.in_flight -= 1;
-                // SAFETY: it was popped just now; the submitter vouches for the address.
+                // SAFETY: it was popped just now, and stays where it is until it has been handed back.
                 unsafe { self.early.push(operation) };
             }
         }
@@ -336,7 +337,7 @@ impl Engine for IoUring {
     }
 
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
-        // SAFETY: the caller vouches for the operation.
+        // SAFETY: a submitted operation stays where it is until it has been handed back.
         let begun = unsafe { operation.as_ref() };
         begun.step.set(0);
         if let Request::ReceiveLent { feed, .. } = begun.request {
@@ -351,7 +352,7 @@ impl Engine for IoUring {
         }
         if self.is_better_called(&begun.request) {
             self.ring.system_calls += 1;
-            // SAFETY: the caller vouches for the pointers.
+            // SAFETY: a submitted request's pointers are valid.
             if let Some(result) = unsafe { perform(&begun.request, &begun.step) } {
                 begun.set_result(result);
                 return Submitted::Done;
@@ -360,26 +361,26 @@ impl Engine for IoUring {
                 begun.step.set(POLLING);
             }
         }
-        // SAFETY: the caller vouches for every pointer of the request until the completion.
+        // SAFETY: a submitted request's pointers are valid until its operation has been handed back.
         unsafe { self.push(&encode(operation)) };
         self.in_flight += 1;
         Submitted::Pending
     }
 
     unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
-        // SAFETY: the caller says that it was not handed back, so its submitter vouches for it.
+        // SAFETY: it was submitted and has not been handed back, so it is where it was.
         let Operation { request, step, .. } = unsafe { operation.as_ref() };
         if let Request::ReceiveLent { feed, .. } = *request
-            // SAFETY: as above.
+            // SAFETY: what the request of an operation in flight points to, the feed, is valid.
             && let waiting = &unsafe { &*feed }.0.waiting
             && waiting.get() == Some(operation)
         {
             // The kernel does not know of it, and the feed goes on.
             waiting.set(None);
-            // SAFETY: as above.
+            // SAFETY: it has not been handed back, so it is where it was.
             end(unsafe { operation.as_ref() }, -libc::ECANCELED);
             self.in_flight -= 1;
-            // SAFETY: it has waited at the feed, so it is on no list.
+            // SAFETY: it has waited at the feed, so it is on no list, and it stays where it is until it has been handed back.
             return unsafe { self.early.push(operation) };
         }
         if step.get() & (CANCELLED | OVER) == 0 {
@@ -438,7 +439,7 @@ impl Engine for IoUring {
 
     fn give_back(&mut self, buffer: LentBuffer) {
         if let Some(buffers) = lender(&mut self.buffers) {
-            buffers.take_back(&buffer);
+            buffers.take_back(buffer);
         }
     }
 
@@ -521,12 +522,16 @@ fn lender(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing>
 
 /// Puts the buffer that the kernel has picked for a lent receive where the reader looks for it. True: there was none to pick,
 /// but now there are more, so the kernel is to be asked once more.
-fn hand_over(buffers: Option<&mut BufferRing>, entry: &cqueue::Entry, feed: &Feed) -> bool {
+///
+/// # Safety
+/// The entry comes from the ring, and is taken in for the first time.
+unsafe fn hand_over(buffers: Option<&mut BufferRing>, entry: &cqueue::Entry, feed: &Feed) -> bool {
     let Some(buffers) = buffers else { return false };
     match (cqueue::buffer_select(entry.flags()), entry.result()) {
-        (Some(id), 1..) => feed.0.push(buffers.lend(id, entry.result() as usize)),
-        // It is out of the ring, though there is nothing in it.
-        (Some(id), _) => buffers.put_back(id),
+        // SAFETY: a completion of the ring, taken in for the first time, says so.
+        (Some(id), 1..) => feed.0.push(unsafe { buffers.lend(id, entry.result() as usize) }),
+        // SAFETY: a completion of the ring, taken in for the first time, says that there is nothing in it.
+        (Some(id), _) => unsafe { buffers.put_back(id) },
         (None, result) => return result == -libc::ENOBUFS && buffers.promise(),
     }
     false

@@ -78,7 +78,7 @@ impl Lender {
 
     /// Where buffer `id` begins.
     pub(crate) fn pointer(&self, id: u16) -> *mut u8 {
-        // SAFETY: as in `grow`.
+        // SAFETY: the list is only touched here and in `grow`, neither of which calls the other.
         let chunks = unsafe { &*self.memory.chunks.get() };
         let (chunk, place) = (usize::from(id) / CHUNK, usize::from(id) % CHUNK);
         // SAFETY: the offset is within the chunk.
@@ -108,7 +108,7 @@ impl Lender {
     }
 
     /// Takes a buffer back. `None`: it is not one of ours; it goes with its own memory.
-    pub(crate) fn take_back(&self, buffer: &LentBuffer) -> Option<u16> {
+    pub(crate) fn take_back(&self, buffer: LentBuffer) -> Option<u16> {
         Rc::ptr_eq(&buffer.memory, &self.memory).then_some(buffer.id)
     }
 }

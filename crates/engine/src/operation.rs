@@ -177,7 +177,7 @@ impl Operation {
 
 /// A first-in first-out list of operations, linked through the operations themselves.
 ///
-/// Whoever pushes an operation vouches for its address until it is popped; see [`Completed::push`].
+/// Whoever pushes an operation keeps it where it is until it is popped; see [`Completed::push`].
 #[derive(Debug)]
 pub struct Completed {
     head: Option<NonNull<Operation>>,
@@ -206,7 +206,7 @@ impl Completed {
     /// # Safety
     /// `operation` is on no list, and stays where it is until it has been popped.
     pub unsafe fn push(&mut self, operation: NonNull<Operation>) {
-        // SAFETY: the caller vouches for the address.
+        // SAFETY: it stays where it is until it has been popped, so it is there now.
         unsafe { operation.as_ref() }.link.set(None);
         if self.head.is_none() {
             self.head = Some(operation);
@@ -220,7 +220,7 @@ impl Completed {
     /// Takes the first operation.
     pub fn pop(&mut self) -> Option<NonNull<Operation>> {
         let first = self.head?;
-        // SAFETY: it was pushed and not popped, so its pusher vouches for it.
+        // SAFETY: it was pushed and not popped, so it is where it was.
         self.head = unsafe { first.as_ref() }.link.take();
         Some(first)
     }
@@ -238,7 +238,7 @@ impl Completed {
             if next == operation {
                 found = true;
             } else {
-                // SAFETY: just popped, so it is on no list; its pusher's word still holds.
+                // SAFETY: just popped, so it is on no list. It goes back before anybody could have seen it popped.
                 unsafe { self.push(next) };
             }
         }
@@ -252,7 +252,7 @@ impl Completed {
         if self.head.is_none() {
             self.head = Some(first);
         } else {
-            // SAFETY: as in `push`.
+            // SAFETY: `tail` is the last operation of a list that is not empty, so it was pushed and not popped.
             unsafe { &*self.tail }.link.set(Some(first));
         }
         self.tail = other.tail;

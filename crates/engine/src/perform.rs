@@ -33,36 +33,35 @@ const CONNECT_BEGUN: u8 = 1;
 /// # Safety
 /// Every pointer in `request` is valid for the length that stands beside it.
 pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> {
-    // SAFETY (of every call below): the caller vouches for the request's pointers and lengths.
     match *request {
-        // SAFETY: see above.
+        // SAFETY: the request's address is null or valid.
         Request::Accept { listener, address } => unsafe { accept(listener.fd, address) },
-        // SAFETY: see above.
+        // SAFETY: the request's address is valid.
         Request::Connect { socket, address } => unsafe { connect(socket.fd, address, step) },
         Request::Receive { socket, buffer, length, flags } => {
             let flags = flags | libc::MSG_DONTWAIT;
-            // SAFETY: see above.
+            // SAFETY: the request's buffer is valid for writes of its length.
             attempt(|| unsafe { recv(socket.fd, buffer, capped(length), flags) })
         }
         // There is nothing to lend from here. Whoever asks has a buffer of its own for this case.
         Request::ReceiveLent { .. } => Some(-libc::ENOBUFS),
         Request::Send { socket, buffer, length, flags } => {
             let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: see above.
+            // SAFETY: the request's buffer is valid for reads of its length.
             attempt(|| unsafe { send(socket.fd, buffer, capped(length), flags) })
         }
         Request::ReceiveMessage { socket, message, flags } => {
-            // SAFETY: see above.
+            // SAFETY: the request's message is valid, and so is what it points to.
             attempt(|| unsafe { libc::recvmsg(socket.fd, message, flags | libc::MSG_DONTWAIT) })
         }
         Request::SendMessage { socket, message, flags } => {
             let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: see above.
+            // SAFETY: the request's message is valid, and so is what it points to.
             attempt(|| unsafe { libc::sendmsg(socket.fd, message, flags) })
         }
-        // SAFETY: see above.
+        // SAFETY: the request's buffer is valid for writes of its length.
         Request::Read { file, buffer, length } => unsafe { read(file.fd, buffer, capped(length)) },
-        // SAFETY: see above.
+        // SAFETY: the request's buffer is valid for reads of its length.
         Request::Write { file, buffer, length } => unsafe { write(file.fd, buffer, capped(length)) },
         Request::Poll { source, interest } => poll(source.fd, interest, Some(Duration::ZERO)),
     }
@@ -76,7 +75,7 @@ pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> 
 #[inline]
 unsafe fn recv(socket: RawFd, buffer: *mut u8, length: usize, flags: i32) -> isize {
     let no_address = ptr::null::<u8>();
-    // SAFETY: the caller vouches for the buffer. Null pointers: no address is asked for.
+    // SAFETY: `buffer` is valid for writes of `length` bytes. Null pointers: no address is asked for.
     unsafe {
         libc::syscall(libc::SYS_recvfrom, socket, buffer, length, flags, no_address, no_address) as isize
     }
@@ -89,7 +88,7 @@ unsafe fn recv(socket: RawFd, buffer: *mut u8, length: usize, flags: i32) -> isi
 #[inline]
 unsafe fn send(socket: RawFd, buffer: *const u8, length: usize, flags: i32) -> isize {
     let no_address = ptr::null::<u8>();
-    // SAFETY: the caller vouches for the buffer. A null pointer of length 0: no address is given.
+    // SAFETY: `buffer` is valid for reads of `length` bytes. A null pointer of length 0: no address is given.
     unsafe { libc::syscall(libc::SYS_sendto, socket, buffer, length, flags, no_address, 0) as isize }
 }
 
@@ -103,7 +102,7 @@ pub unsafe fn perform_blocking(request: &Request, timeout: Option<Duration>) -> 
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let step = Cell::new(0);
     loop {
-        // SAFETY: the caller vouches for the request.
+        // SAFETY: the request's pointers are valid until we return.
         if let Some(result) = unsafe { perform(request, &step) } {
             return Some(result);
         }
@@ -149,7 +148,7 @@ unsafe fn accept(listener: RawFd, address: *mut SocketAddress) -> Option<i32> {
         let (storage, length) = if address.is_null() {
             (ptr::null_mut(), ptr::null_mut())
         } else {
-            // SAFETY: not null, so the caller vouches for it.
+            // SAFETY: `address` is not null, so it is valid.
             unsafe {
                 (*address).length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
                 (&raw mut (*address).storage, &raw mut (*address).length)
@@ -164,7 +163,7 @@ unsafe fn accept(listener: RawFd, address: *mut SocketAddress) -> Option<i32> {
 /// `address` is valid.
 unsafe fn connect(socket: RawFd, address: *const SocketAddress, step: &Cell<u8>) -> Option<i32> {
     let begun = step.replace(CONNECT_BEGUN) == CONNECT_BEGUN;
-    // SAFETY: the caller vouches for the address.
+    // SAFETY: `address` is valid.
     match unsafe { connect_without_waiting(socket, address) } {
         // On its way; perhaps since an earlier connect that was cancelled, for which a blocking connect waits, too.
         Some(error) if error == -libc::EINPROGRESS || error == -libc::EALREADY => None,
@@ -182,7 +181,7 @@ unsafe fn connect_without_waiting(socket: RawFd, address: *const SocketAddress) 
     if was_blocking {
         set_nonblocking(socket, true);
     }
-    // SAFETY: the caller vouches for the address, which has `length` bytes in its storage.
+    // SAFETY: `address` is valid, and has `length` bytes in its storage.
     let result = attempt(|| unsafe {
         libc::connect(socket, (&raw const (*address).storage).cast(), (*address).length) as isize
     });
@@ -227,7 +226,7 @@ pub(crate) fn is_tcp(socket: RawFd) -> bool {
 /// `buffer` is valid for writes of `length` bytes.
 unsafe fn read(fd: RawFd, buffer: *mut u8, length: usize) -> Option<i32> {
     let part = libc::iovec { iov_base: buffer.cast(), iov_len: length };
-    // SAFETY: the caller vouches for the buffer. Offset -1 is the file's own position.
+    // SAFETY: `buffer` is valid for writes of `length` bytes. Offset -1 is the file's own position.
     match attempt(|| unsafe { libc::preadv2(fd, &raw const part, 1, -1, libc::RWF_NOWAIT) }) {
         Some(error) if error == -libc::EOPNOTSUPP => {
             if let error @ ..0 = poll(fd, Interest::READ, Some(Duration::ZERO))? {
@@ -237,7 +236,7 @@ unsafe fn read(fd: RawFd, buffer: *mut u8, length: usize) -> Option<i32> {
         None if is_regular(fd) => {}
         over => return over,
     }
-    // SAFETY: as above.
+    // SAFETY: `buffer` is valid for writes of `length` bytes.
     attempt(|| unsafe { libc::read(fd, buffer.cast(), length) })
 }
 
@@ -245,7 +244,7 @@ unsafe fn read(fd: RawFd, buffer: *mut u8, length: usize) -> Option<i32> {
 /// `buffer` is valid for reads of `length` bytes.
 unsafe fn write(fd: RawFd, buffer: *const u8, mut length: usize) -> Option<i32> {
     let part = libc::iovec { iov_base: buffer.cast_mut().cast(), iov_len: length };
-    // SAFETY: the caller vouches for the buffer, which is only read. Offset -1 is the file's own position.
+    // SAFETY: `buffer` is valid for reads of `length` bytes, and only read. Offset -1 is the file's own position.
     match attempt(|| unsafe { libc::pwritev2(fd, &raw const part, 1, -1, libc::RWF_NOWAIT) }) {
         Some(error) if error == -libc::EOPNOTSUPP => {
             if let error @ ..0 = poll(fd, Interest::WRITE, Some(Duration::ZERO))? {
@@ -259,7 +258,7 @@ unsafe fn write(fd: RawFd, buffer: *const u8, mut length: usize) -> Option<i32> 
         None if is_regular(fd) => {}
         over => return over,
     }
-    // SAFETY: as above.
+    // SAFETY: `buffer` is valid for reads of `length` bytes, of which there may be fewer now.
     attempt(|| unsafe { libc::write(fd, buffer.cast(), length) })
 }
 

@@ -181,7 +181,7 @@ impl<P: Poller> Engine for Readiness<P> {
     }
 
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
-        // SAFETY: the caller vouches for the operation until it is handed back.
+        // SAFETY: a submitted operation stays where it is until it has been handed back.
         let pending = unsafe { operation.as_ref() };
         let source = pending.request.source();
         let interest = pending.request.interest();
@@ -192,12 +192,13 @@ impl<P: Poller> Engine for Readiness<P> {
         self.prepare_entry(source);
         let entry = &mut self.entries[source.fd as usize];
         let attempted = entry.is_worth_an_attempt(&pending.request);
-        if attempted && entry.attempt(pending, &mut self.lender) {
+        // SAFETY: a submitted request's pointers are valid.
+        if attempted && unsafe { entry.attempt(pending, &mut self.lender) } {
             self.attempts += 1;
             return Submitted::Done;
         }
         let missing = interest.without(entry.armed);
-        // SAFETY: submitted just now, so it is on no list, and the caller vouches for its address.
+        // SAFETY: submitted just now, so it is on no list, and it stays where it is until it has been handed back.
         unsafe { entry.queue(&pending.request).push(operation) };
         self.attempts += u64::from(attempted);
         if missing.is_empty() {
@@ -219,7 +220,7 @@ impl<P: Poller> Engine for Readiness<P> {
     }
 
     unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
-        // SAFETY: the caller vouches for the operation until it is handed back.
+        // SAFETY: it has not been handed back, so it is where it was.
         let pending = unsafe { operation.as_ref() };
         let source = pending.request.source();
         let Some(entry) = self.entries.get_mut(source.fd as usize) else { return };
@@ -227,7 +228,7 @@ impl<P: Poller> Engine for Readiness<P> {
             return;
         }
         pending.set_result(-libc::ECANCELED);
-        // SAFETY: just taken off its list, and the caller vouches for its address.
+        // SAFETY: just taken off its list, and it stays where it is until it has been handed back.
         unsafe { self.finished.push(operation) };
         let surplus = entry.armed.without(entry.wanted());
         if !surplus.is_empty() {
@@ -274,7 +275,7 @@ impl<P: Poller> Engine for Readiness<P> {
     fn stop_feed(&mut self, _: &Feed) {}
 
     fn give_back(&mut self, buffer: LentBuffer) {
-        if let Some(id) = self.lender.take_back(&buffer) {
+        if let Some(id) = self.lender.take_back(buffer) {
             self.lender.put(id);
         }
     }
@@ -309,12 +310,15 @@ impl Entry {
     }
 
     /// Tries `operation`. True: it is over, and its result is in it.
-    fn attempt(&mut self, operation: &Operation, lender: &mut Lender) -> bool {
+    ///
+    /// # Safety
+    /// The pointers of its request are valid.
+    unsafe fn attempt(&mut self, operation: &Operation, lender: &mut Lender) -> bool {
         let request = &operation.request;
         let outcome = match *request {
-            // SAFETY: the operation is in flight, so its submitter vouches for the request's pointers.
-            Request::ReceiveLent { socket, feed } => unsafe { receive_lent(socket, &*feed, lender) },
-            // SAFETY: as above.
+            // SAFETY: the request's feed is valid.
+            Request::ReceiveLent { socket, feed } => receive_lent(socket, unsafe { &*feed }, lender),
+            // SAFETY: the request's pointers are valid.
             _ => unsafe { perform(request, &operation.step) },
         };
         match outcome {
@@ -361,8 +365,8 @@ impl Entry {
             && let Some(operation) = self.line(direction).first()
         {
             attempts += 1;
-            // SAFETY: it waits here, so its submitter vouches for its address.
-            if self.attempt(unsafe { operation.as_ref() }, lender) {
+            // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
+            if unsafe { self.attempt(operation.as_ref(), lender) } {
                 self.line(direction).pop();
                 // SAFETY: just popped, so it is on no list.
                 unsafe { completed.push(operation) };
@@ -377,8 +381,8 @@ impl Entry {
         let mut watchers = std::mem::take(&mut self.watchers);
         while let Some(operation) = watchers.pop() {
             attempts += 1;
-            // SAFETY: it waits here, so its submitter vouches for its address.
-            let over = self.attempt(unsafe { operation.as_ref() }, lender);
+            // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
+            let over = unsafe { self.attempt(operation.as_ref(), lender) };
             let list = if over { &mut *completed } else { &mut self.watchers };
             // SAFETY: just popped, so it is on no list.
             unsafe { list.push(operation) };
@@ -420,7 +424,7 @@ impl Entry {
         }
         let mut next = self.watchers.first();
         while let Some(watcher) = next {
-            // SAFETY: it waits here, so its submitter vouches for its address.
+            // SAFETY: it waits here, so it is in flight and stays where it is.
             let watcher = unsafe { watcher.as_ref() };
             wanted = wanted.union(watcher.request.interest());
             next = watcher.link.get();
@@ -430,10 +434,7 @@ impl Entry {
 }
 
 /// `recv` into a buffer of the lender's, which goes along if there was something.
-///
-/// # Safety
-/// The socket is open.
-unsafe fn receive_lent(socket: Source, feed: &Feed, lender: &mut Lender) -> Option<i32> {
+fn receive_lent(socket: Source, feed: &Feed, lender: &mut Lender) -> Option<i32> {
     let Some(id) = lender.take() else { return Some(-libc::ENOBUFS) };
     let plain = Request::Receive { socket, buffer: lender.pointer(id), length: BUFFER_BYTES, flags: 0 };
     // SAFETY: the buffer was free, so it is ours.
@@ -449,7 +450,7 @@ unsafe fn receive_lent(socket: Source, feed: &Feed, lender: &mut Lender) -> Opti
 /// Ends everything in `queue` with `result`.
 fn finish_all(queue: &mut Completed, result: i32, finished: &mut Completed) {
     while let Some(operation) = queue.pop() {
-        // SAFETY: it waited in the queue, so its submitter vouches for its address.
+        // SAFETY: it waited in the queue, so it is in flight and stays where it is.
         unsafe { operation.as_ref() }.set_result(result);
         // SAFETY: just popped, so it is on no list.
         unsafe { finished.push(operation) };

@@ -78,12 +78,16 @@ impl BufferRing {
 
     fn grow(&mut self) {
         for id in self.lender.grow() {
-            self.provide(id);
+            // SAFETY: it has been made just now, so it is nobody's.
+            unsafe { self.provide(id) };
         }
     }
 
-    /// Gives buffer `id`, which is nobody's, to the kernel.
-    pub(super) fn provide(&mut self, id: u16) {
+    /// Gives buffer `id` to the kernel.
+    ///
+    /// # Safety
+    /// It is nobody's: not lent, and not with the kernel.
+    unsafe fn provide(&mut self, id: u16) {
         let place = usize::from(self.tail % ENTRIES);
         // SAFETY: there are no more buffers than places, so this place is not the kernel's now.
         let entry = unsafe { &mut *self.entries.add(place) };
@@ -98,22 +102,30 @@ impl BufferRing {
     }
 
     /// The kernel has picked buffer `id` and received `length` bytes: hands it to the reader.
-    pub(super) fn lend(&mut self, id: u16, length: usize) -> LentBuffer {
+    ///
+    /// # Safety
+    /// A completion of this ring says so, and is taken in for the first time.
+    pub(super) unsafe fn lend(&mut self, id: u16, length: usize) -> LentBuffer {
         self.provided -= 1;
         // SAFETY: the kernel had it, and has given it up with the completion that names it.
         unsafe { self.lender.lend(id, length) }
     }
 
     /// The kernel has picked buffer `id` and put nothing into it.
-    pub(super) fn put_back(&mut self, id: u16) {
+    ///
+    /// # Safety
+    /// As for [`BufferRing::lend`].
+    pub(super) unsafe fn put_back(&mut self, id: u16) {
         self.provided -= 1;
-        self.provide(id);
+        // SAFETY: the kernel had it, and has given it up with the completion that names it.
+        unsafe { self.provide(id) };
     }
 
     /// A reader is done with it.
-    pub(super) fn take_back(&mut self, buffer: &LentBuffer) {
+    pub(super) fn take_back(&mut self, buffer: LentBuffer) {
         if let Some(id) = self.lender.take_back(buffer) {
-            self.provide(id);
+            // SAFETY: the reader's hold on it has just ended.
+            unsafe { self.provide(id) };
         }
     }
 }

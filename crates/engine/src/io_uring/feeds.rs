@@ -118,7 +118,10 @@ impl Feeds {
     }
 
     /// Takes in a completion that has a feed's number.
-    pub(super) fn deliver(&mut self, entry: &cqueue::Entry, buffers: &mut BufferRing) -> Delivered {
+    ///
+    /// # Safety
+    /// It comes from the ring, and is taken in for the first time.
+    pub(super) unsafe fn deliver(&mut self, entry: &cqueue::Entry, buffers: &mut BufferRing) -> Delivered {
         let place = (entry.user_data() >> PLACE_SHIFT) as usize - 1;
         if entry.user_data() & CANCEL != 0 {
             self.look_after_stop(place, entry.result());
@@ -133,7 +136,8 @@ impl Feeds {
             feed.place.set(None);
             self.free.push(place as u32);
         }
-        take_in(entry, &feed, buffers);
+        // SAFETY: it comes from the ring, and is taken in for the first time.
+        unsafe { take_in(entry, &feed, buffers) };
         let Some(operation) = feed.waiting.get() else {
             if feed.is_full() && !is_last {
                 self.excess.push(feed);
@@ -177,14 +181,19 @@ fn receive(fd: RawFd) -> Entry {
 }
 
 /// Puts what has arrived into the feed.
-fn take_in(entry: &cqueue::Entry, feed: &FeedState, buffers: &mut BufferRing) {
+///
+/// # Safety
+/// As for [`Feeds::deliver`].
+unsafe fn take_in(entry: &cqueue::Entry, feed: &FeedState, buffers: &mut BufferRing) {
     let result = entry.result();
     let id = cqueue::buffer_select(entry.flags());
     if let (Some(id), 1..) = (id, result) {
-        return feed.push(buffers.lend(id, result as usize));
+        // SAFETY: a completion of the ring, taken in for the first time, says so.
+        return feed.push(unsafe { buffers.lend(id, result as usize) });
     }
     if let Some(id) = id {
-        buffers.put_back(id);
+        // SAFETY: a completion of the ring, taken in for the first time, says so.
+        unsafe { buffers.put_back(id) };
     }
     match -result {
         // It will be armed again, if somebody waits.

@@ -105,7 +105,7 @@ impl Ring {
     /// # Safety
     /// Whatever `entry` points to stays valid until its completion has been collected.
     pub(super) unsafe fn push(&mut self, entry: &Entry) -> Result<(), Full> {
-        // SAFETY: the caller vouches for the pointers.
+        // SAFETY: what the entry points to stays valid until its completion has been collected.
         unsafe { self.rings.submission().push(entry) }.map_err(|_| Full)
     }
 
@@ -160,7 +160,7 @@ impl Ring {
     /// `address` is that of as many entries, aligned to a page, which stay there until this ring is gone or
     /// the group has been unregistered.
     pub(super) unsafe fn register_buffers(&self, address: u64, entries: u16, group: u16) -> io::Result<()> {
-        // SAFETY: the caller's word.
+        // SAFETY: so many entries are there, aligned to a page, until the group has been unregistered.
         unsafe { self.rings.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
     }
 

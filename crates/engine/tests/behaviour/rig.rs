@@ -18,7 +18,7 @@ pub(crate) struct Rig {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) kind: EngineKind,
     /// The running test.
-    name: &'static str,
+    pub(crate) name: &'static str,
 }
 
 /// An operation that was begun. It is freed once it is over, and left in peace if the test fails before.

@@ -144,7 +144,7 @@ impl Socket {
     pub(super) fn send(&self, buffer: &[u8]) -> io::Result<usize> {
         let (buffer, length) = (buffer.as_ptr(), buffer.len());
         let request = Request::Send { socket: self.source, buffer, length, flags: 0 };
-        // SAFETY: as in `receive`.
+        // SAFETY: the buffer is borrowed, and our owner keeps the descriptor open, for as long as this frame is there.
         count(unsafe { wait::perform(request, self.timeout(Direction::Write)) })
     }
 
@@ -155,7 +155,8 @@ impl Socket {
         }
         // std promises that an `IoSliceMut` is an `iovec`.
         let mut message = message(buffers.as_mut_ptr().cast(), buffers.len());
-        self.receive_message(&mut message, 0)
+        // SAFETY: the buffers are borrowed for as long as this frame is there.
+        unsafe { self.receive_message(&mut message, 0) }
     }
 
     /// `writev(2)`.
@@ -165,7 +166,8 @@ impl Socket {
         }
         // std promises that an `IoSlice` is an `iovec`. To send, the kernel only reads it.
         let message = message(buffers.as_ptr().cast_mut().cast(), buffers.len());
-        self.send_message(&message)
+        // SAFETY: the buffers are borrowed for as long as this frame is there.
+        unsafe { self.send_message(&message) }
     }
 
     /// `recvfrom(2)`.
@@ -175,7 +177,8 @@ impl Socket {
         let mut message = message((&raw mut part).cast(), 1);
         message.msg_name = (&raw mut address.storage).cast();
         message.msg_namelen = address.length;
-        let count = self.receive_message(&mut message, flags)?;
+        // SAFETY: the part and the address are in this frame, and the buffer is borrowed for as long.
+        let count = unsafe { self.receive_message(&mut message, flags) }?;
         address.length = message.msg_namelen;
         Ok((count, inet(&address)?))
     }
@@ -187,20 +190,27 @@ impl Socket {
         let mut message = message((&raw const part).cast_mut().cast(), 1);
         message.msg_name = (&raw mut address.storage).cast();
         message.msg_namelen = address.length;
-        self.send_message(&message)
+        // SAFETY: the part and the address are in this frame, and the buffer is borrowed for as long.
+        unsafe { self.send_message(&message) }
     }
 
-    /// The message's parts and address lie in the caller's frame.
-    fn receive_message(&self, message: &mut libc::msghdr, flags: i32) -> io::Result<usize> {
+    /// `recvmsg(2)`.
+    ///
+    /// # Safety
+    /// The message's parts, what they point to and its address are valid until this returns.
+    unsafe fn receive_message(&self, message: &mut libc::msghdr, flags: i32) -> io::Result<usize> {
         let request = Request::ReceiveMessage { socket: self.source, message, flags };
-        // SAFETY: the message is borrowed, and what it points to is in our caller's frame, or borrowed there.
+        // SAFETY: the message is borrowed, what it points to is valid, and our owner keeps the descriptor open, until this returns.
         count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })
     }
 
-    /// As [`Socket::receive_message`].
-    fn send_message(&self, message: &libc::msghdr) -> io::Result<usize> {
+    /// `sendmsg(2)`.
+    ///
+    /// # Safety
+    /// As for [`Socket::receive_message`].
+    unsafe fn send_message(&self, message: &libc::msghdr) -> io::Result<usize> {
         let request = Request::SendMessage { socket: self.source, message, flags: 0 };
-        // SAFETY: as in `receive_message`.
+        // SAFETY: the message is borrowed, what it points to is valid, and our owner keeps the descriptor open, until this returns.
         count(unsafe { wait::perform(request, self.timeout(Direction::Write)) })
     }
 
@@ -219,7 +229,7 @@ impl Socket {
     pub(super) fn connect(&self, address: SocketAddr, timeout: Option<Duration>) -> io::Result<()> {
         let address = SocketAddress::from(address);
         let request = Request::Connect { socket: self.source, address: &raw const address };
-        // SAFETY: as in `accept`.
+        // SAFETY: the address is in this frame; our owner keeps the descriptor open.
         match unsafe { wait::perform(request, timeout) } {
             Outcome::TimedOut => Err(io::Error::new(io::ErrorKind::TimedOut, "connection timed out")),
             outcome => result(outcome).map(drop),

@@ -42,7 +42,7 @@ macro_rules! std_traits {
 
         impl std::os::fd::FromRawFd for $socket {
             unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $socket {
-                // SAFETY: the caller's word.
+                // SAFETY: the descriptor is open, a socket of this kind, and ours from now on.
                 unsafe { std::net::$socket::from_raw_fd(fd) }.into()
             }
         }

@@ -168,7 +168,7 @@ impl From<TcpListener> for std::net::TcpListener {
     fn from(listener: TcpListener) -> std::net::TcpListener {
         let TcpListener { socket, inner } = listener;
         if !socket.has_clones() {
-            // As above.
+            // Fails only if this is no open descriptor. Then `accept` says so.
             let _ = inner.set_nonblocking(socket.nonblocking());
         }
         inner
