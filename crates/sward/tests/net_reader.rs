@@ -165,6 +165,58 @@ on_every_engine! {
         }
     }
 
+    /// While one reader goes, the engine takes in what has come for others, whose time may be over just then.
+    fn readers_come_and_go_while_others_time_out() {
+        const CONNECTIONS: usize = 16;
+        let mut threads = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (client, server) = tcp_pair();
+            client.set_nodelay(true).unwrap();
+            threads.push(thread::spawn(move || {
+                for round in 0..100u8 {
+                    let mut reader = server.reader();
+                    let asked = loop {
+                        if let Ok(byte) = sward::time::timeout(SHORT / 200, || first_byte(&mut reader)) {
+                            break byte;
+                        }
+                    };
+                    assert_eq!(asked.unwrap(), round);
+                    drop(reader);
+                    (&server).write_all(&[round]).unwrap();
+                }
+            }));
+            threads.push(thread::spawn(move || {
+                for round in 0..100 {
+                    (&client).write_all(&[round]).unwrap();
+                    assert_eq!(first_byte(&mut &client).unwrap(), round);
+                }
+            }));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    /// One reader goes, and the engine takes in what has come for another, who is cancelled before that is handed over. Such a cancel
+    /// is not sent to the kernel again and again.
+    fn a_cancel_that_comes_behind_an_answer_is_over(engine: sward::EngineKind) {
+        for _ in 0..5 {
+            let (mut client, server) = tcp_pair();
+            let (mut other_client, other) = tcp_pair();
+            let mut reader = other.reader();
+            other_client.write_all(b"x").unwrap();
+            assert_eq!(first_byte(&mut reader).unwrap(), b'x');
+            let waits = thread::spawn(move || first_byte(&mut server.reader()));
+            thread::yield_now();
+            client.write_all(b"y").unwrap();
+            drop(reader);
+            waits.cancel();
+            let _ = waits.join();
+        }
+        let before = sward::metrics().system_calls;
+        thread::sleep(5 * SHORT);
+        let calls = sward::metrics().system_calls - before;
+        assert!(calls < 2_000 || engine == sward::EngineKind::Spin, "{calls} calls while nothing happened");
+    }
+
     /// A forgotten reader holds its connection no longer than the stream that it has read, whichever thread drops that.
     fn a_forgotten_reader_ends_with_its_stream() {
         for round in 0..4 {
