@@ -18,6 +18,7 @@
 //! | `coroutine.rs` | a function on a stack; the one place where execution switches |
 //! | `overflow.rs` | the report of a stack overflow |
 //! | `last_words.rs` | what a process says before it aborts |
+//! | `panic_count.rs` | std's count of panics, made to travel with a stack |
 //! | `prefetch.rs` | fetching from memory before it is needed |
 //!
 //! A round trip, on one thread:
@@ -46,6 +47,7 @@ mod guard;
 mod last_words;
 mod overflow;
 mod page;
+mod panic_count;
 mod pool;
 mod prefetch;
 mod slab;
@@ -56,6 +58,7 @@ pub use coroutine::{Coroutine, Suspender, on_stack};
 pub use guard::Guards;
 pub use last_words::{fatal, say_last};
 pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
+pub use panic_count::{lay_panics, lift_panics, panic_count};
 pub use pool::{StackPool, StackStatistics};
 pub use prefetch::prefetch;
 pub use slab::StackMemory;

@@ -14,6 +14,7 @@
 //!   mailbox.rs       messages to a worker; how it sleeps and ends         any thread
 //!   cancelled.rs     what a cancelled thread unwinds with                 the thread itself
 //!   deadline.rs      time::timeout                                        the thread itself
+//!   unwinding.rs     what a thread is unwinding with                      the thread itself
 //!   timers.rs        timing wheel                                         the owning worker
 //!   roster.rs        the list of a worker's live threads                  the owning worker
 //!   coarse_clock.rs  milliseconds for a few nanoseconds                   any thread
@@ -44,6 +45,7 @@ pub(crate) mod stack_order;
 pub(crate) mod storage;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod unwinding;
 pub(crate) mod wait;
 mod wake_word;
 pub(crate) mod worker;
@@ -247,7 +249,7 @@ impl Builder {
             first.run();
             io::Result::Ok(())
         })?;
-        drop(first);
+        first.end();
         if let Some(stack_use) = shared.stack_use() {
             report::post(stack_use.to_string());
         }
@@ -299,6 +301,7 @@ fn run_worker(
             let worker = Worker::new(shared, index, queue, engine);
             drop(report);
             worker.run();
+            worker.end();
         }
         Err(error) => {
             let _ = report.send(unsupported(error));

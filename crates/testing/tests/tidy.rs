@@ -38,6 +38,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/runtime/storage.rs",
     "crates/sward/src/runtime/task.rs",
     "crates/sward/src/runtime/timers.rs",
+    "crates/sward/src/runtime/unwinding.rs",
     "crates/sward/src/runtime/wait.rs",
     "crates/sward/src/runtime/worker.rs",
     // Closures and results that cross threads.

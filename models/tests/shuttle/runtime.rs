@@ -137,6 +137,12 @@ pub(crate) mod worker {
     }
 }
 
+pub(crate) mod unwinding {
+    pub(crate) fn is_interrupted() -> bool {
+        false
+    }
+}
+
 pub(crate) mod wait {
     use std::time::{Duration, Instant};
 
@@ -144,10 +150,6 @@ pub(crate) mod wait {
 
     pub(crate) fn is_green() -> bool {
         with_current_task(|task| task.is_green())
-    }
-
-    pub(crate) fn is_cancelling() -> bool {
-        false
     }
 
     pub(crate) fn count_operation() {}

@@ -271,6 +271,12 @@ pub(crate) fn sentence_of(task: &Task) -> Option<String> {
     Some(sentences.as_mut()?.remove(&task.id())?.report)
 }
 
+/// Whether `task` shall panic with a report.
+pub(crate) fn has_sentence(task: &Task) -> bool {
+    let sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
+    sentences.as_ref().is_some_and(|sentences| sentences.contains_key(&task.id()))
+}
+
 /// Makes a thread's wait panic with `report`, if it has not run since it was seen. If that was tried before, and the thread has not
 /// panicked, the report is printed instead, once.
 pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {

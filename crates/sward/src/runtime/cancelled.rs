@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::wait;
+use super::unwinding::Interruption;
 
-/// What [`JoinHandle::join`](crate::thread::JoinHandle::join) gives as the error (in its `Box<dyn Any>`) for a thread that was cancelled.
+/// What [`JoinHandle::join`](crate::thread::JoinHandle::join) returns as the error (in its `Box<dyn Any>`) for a thread that was cancelled.
 ///
 /// ```
 /// use sward::thread::{self, Cancelled};
@@ -18,12 +18,40 @@ use super::wait;
 /// }
 /// .unwrap();
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cancelled;
+pub struct Cancelled {
+    /// Of the payload that unwinds a thread. `None`: a result.
+    _interruption: Option<Interruption>,
+}
 
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        wait::end_of_unwinding();
+impl Cancelled {
+    /// The result of a thread that has not started and never will.
+    pub(super) fn before_start() -> Cancelled {
+        Cancelled { _interruption: None }
+    }
+
+    /// The payload that unwinds the calling thread.
+    pub(super) fn unwinding() -> Cancelled {
+        Cancelled { _interruption: Some(Interruption::begin()) }
+    }
+}
+
+impl Clone for Cancelled {
+    fn clone(&self) -> Self {
+        Cancelled { _interruption: None }
+    }
+}
+
+impl PartialEq for Cancelled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cancelled {}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Cancelled")
     }
 }
 

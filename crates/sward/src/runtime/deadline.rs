@@ -3,6 +3,9 @@
 //! Each call of [`timeout`] puts a [`Deadline`] into its own frame, linked to the one outside it. When its timer fires,
 //! whatever the thread waits for is interrupted as by a cancel, and the blocking call unwinds, up to that frame and no further. If several
 //! deadlines have passed, it is the outermost that the thread unwinds to.
+//!
+//! Between the frame and the blocking call there may be a shield, or a destructor of a thread that unwinds already. A deadline does
+//! not unwind through those: it is *open* only where the thread is under as many shields, and unwinds as deep, as when it began. So a `timeout` inside a shield or a destructor works as anywhere, and one outside waits until that has ended.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +16,7 @@ use super::cancelled::Cancelled;
 use super::current::with_current_task;
 use super::task::Local;
 use super::timers::Timer;
-use super::wait;
+use super::unwinding::{Interruption, depth};
 use super::worker::Worker;
 
 /// A deadline that a thread is under. Lies in the frame of [`timeout`]; `Local::deadline` leads to the innermost.
@@ -21,15 +24,16 @@ pub(crate) struct Deadline {
     at: Instant,
     outer: *const Deadline,
     expired: Cell<bool>,
+    /// The thread's shields when it began.
+    shields: u32,
+    /// How deep the thread unwound when it began.
+    depth: u32,
 }
 
 /// What unwinds a thread up to the frame of the deadline with this address.
-pub(crate) struct Expired(usize);
-
-impl Drop for Expired {
-    fn drop(&mut self) {
-        wait::end_of_unwinding();
-    }
+pub(crate) struct Expired {
+    deadline: usize,
+    _interruption: Interruption,
 }
 
 /// The time of a [`timeout`] was over before its closure was done.
@@ -84,7 +88,13 @@ where
     with_current_task(|task| {
         // SAFETY: it is the calling thread's own task, here and below.
         let local = unsafe { task.local() };
-        let deadline = Deadline { at, outer: local.deadline.get(), expired: Cell::new(false) };
+        let deadline = Deadline {
+            at,
+            outer: local.deadline.get(),
+            expired: Cell::new(false),
+            shields: local.shields.get(),
+            depth: depth(local),
+        };
         local.deadline.set(&deadline);
         let result = match Worker::current() {
             None => catch_unwind(AssertUnwindSafe(f)),
@@ -98,9 +108,9 @@ where
             }
         };
         local.deadline.set(deadline.outer);
-        local.expired.set(outermost_expired(local).is_some());
+        local.expired.set(chain(local).any(|deadline| deadline.expired.get()));
         result.or_else(|payload| match payload.downcast_ref::<Expired>() {
-            Some(Expired(address)) if *address == (&raw const deadline).addr() => Err(Elapsed { duration }),
+            Some(expired) if expired.deadline == (&raw const deadline).addr() => Err(Elapsed { duration }),
             _ => resume_unwind(payload),
         })
     })
@@ -120,18 +130,29 @@ fn chain(local: &Local) -> impl Iterator<Item = &Deadline> {
     std::iter::successors(next(local.deadline.get()), move |deadline| next(deadline.outer))
 }
 
-fn outermost_expired(local: &Local) -> Option<&Deadline> {
-    chain(local).filter(|deadline| deadline.expired.get()).last()
+/// The deadlines that may unwind the thread from where it is now. The thread's, or its worker's.
+fn open(local: &Local) -> impl Iterator<Item = &Deadline> {
+    let (shields, depth) = (local.shields.get(), depth(local));
+    chain(local).filter(move |deadline| deadline.shields == shields && deadline.depth == depth)
 }
 
-/// The payload with which the thread unwinds, if a deadline of its has passed.
-pub(super) fn expired(local: &Local) -> Option<Expired> {
-    outermost_expired(local).map(|deadline| Expired((&raw const *deadline).addr()))
+/// Whether a deadline has passed that may unwind the thread from where it is now. The thread's, or its worker's.
+pub(super) fn is_due(local: &Local) -> bool {
+    open(local).any(|deadline| deadline.expired.get())
 }
 
-/// For OS threads, which have no timers: the earlier of `deadline` and those that the thread is under.
+/// The payload to unwind the thread with, if [`is_due`].
+pub(super) fn due(local: &Local) -> Option<Expired> {
+    let outermost = open(local).filter(|deadline| deadline.expired.get()).last()?;
+    Some(Expired { deadline: (&raw const *outermost).addr(), _interruption: Interruption::begin() })
+}
+
+/// For OS threads, which have no timers: the earlier of `deadline` and those that may unwind the thread from where it is.
 pub(super) fn nearest(local: &Local, deadline: Option<Instant>) -> Option<Instant> {
-    chain(local).map(|outer| outer.at).chain(deadline).min()
+    if local.deadline.get().is_null() {
+        return deadline;
+    }
+    open(local).map(|outer| outer.at).chain(deadline).min()
 }
 
 /// For OS threads: marks what has passed.
@@ -155,6 +176,7 @@ pub(crate) fn is_interruption(payload: &(dyn std::any::Any + Send)) -> bool {
 pub fn remaining() -> Option<Duration> {
     with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
-        nearest(unsafe { task.local() }, None).map(|at| at.saturating_duration_since(Instant::now()))
+        let nearest = chain(unsafe { task.local() }).map(|deadline| deadline.at).min();
+        nearest.map(|at| at.saturating_duration_since(Instant::now()))
     })
 }

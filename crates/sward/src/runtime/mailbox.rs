@@ -35,8 +35,8 @@ pub(crate) enum Message {
     Chosen(Arc<Task>),
     /// Start this task here.
     Start(Arc<Task>),
-    /// The task has its cancel bit set: interrupt what it waits for.
-    Cancel(Arc<Task>),
+    /// The task has its cancel bit set: interrupt what it waits for. Two first cancels at the same time may both say so.
+    Cancel { task: Arc<Task>, is_first: bool },
     /// Do this between turns.
     Errand(Errand),
     /// Cancel all, then end.
@@ -118,6 +118,12 @@ impl Mailbox {
     pub(crate) fn close(&self) -> bool {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages.take_if(|messages| messages.is_empty()).is_some()
+    }
+
+    /// The worker ends and leaves its threads where they are: takes no more messages, and returns those that are there.
+    pub(crate) fn close_at_once(&self) -> Vec<Message> {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner).take();
+        messages.unwrap_or_default()
     }
 
     /// Announces sleep. False: there is mail, do not sleep.

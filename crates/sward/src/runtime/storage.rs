@@ -13,9 +13,10 @@ use crate::report::fatal;
 /// Boxed, since most threads have none.
 pub(crate) type Storage = Option<Box<HashMap<usize, Box<dyn Any>>>>;
 
-/// Drops the values of the calling thread, whose task is `task`, when its closure has returned. Each may make new ones.
+/// Drops the values of the calling thread, whose task is `task`: when its closure has returned, and for an OS thread that sward
+/// did not start, when it ends. Each may make new ones.
 pub(crate) fn drop_locals(task: &Task) {
-    // SAFETY: it is the calling thread's own task, and nothing of its storage is borrowed any more.
+    // SAFETY: it is the calling thread's own task, and nothing of its storage is borrowed any more: the thread is in no `with`.
     while let Some(values) = unsafe { (*task.local().storage.get()).take() } {
         if catch_unwind(AssertUnwindSafe(|| wait::shield(|| drop(values)))).is_err() {
             fatal(format_args!("a thread-local value panicked when it was dropped"));

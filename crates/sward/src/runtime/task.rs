@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::span::{self, ThreadSpans};
 use super::stack_order::StackOrder;
 use super::storage::Storage;
+use super::unwinding::Unwinding;
 pub(crate) use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
@@ -67,10 +68,9 @@ pub(crate) struct Local {
     pub(crate) storage: UnsafeCell<Storage>,
     /// The innermost deadline that it is under, or null.
     pub(crate) deadline: Cell<*const super::deadline::Deadline>,
-    /// A deadline of the chain has passed.
+    /// A deadline of the chain has passed, or the thread is to panic with a report.
     pub(crate) expired: Cell<bool>,
-    /// A cancel or a deadline has begun to unwind it.
-    pub(crate) cancelling: Cell<bool>,
+    pub(crate) unwinding: Unwinding,
     /// Its place in the worker's [`Roster`](super::roster::Roster).
     pub(crate) place: Cell<u32>,
     pub(crate) spans: ThreadSpans,
@@ -96,7 +96,7 @@ impl Local {
             storage: UnsafeCell::new(None),
             deadline: Cell::new(ptr::null()),
             expired: Cell::new(false),
-            cancelling: Cell::new(false),
+            unwinding: Unwinding::default(),
             place: Cell::new(0),
             spans: ThreadSpans::default(),
         }
@@ -304,8 +304,10 @@ impl Task {
         self.notify(Notice::Token);
     }
 
-    /// Asks the thread to end at its next blocking call, or at the present one. From any thread.
+    /// Asks the thread to end at its next blocking call, or at the present one. A second time: to end without waiting for anything in
+    /// its destructors. From any thread.
     pub(crate) fn cancel(self: &Arc<Self>) {
+        let is_first = !self.is_cancelled();
         self.notify(Notice::Cancel);
         // It may wait for the kernel or the clock, which only its worker may interrupt. The fence is the other half of that in
         // `set_worker`: either we see the worker, or the worker sees the notice before it starts the thread.
@@ -316,7 +318,7 @@ impl Task {
             && worker != UNDECIDED
             && !self.is_complete()
         {
-            shared.send(worker as usize, Message::Cancel(Arc::clone(self)));
+            shared.send(worker as usize, Message::Cancel { task: Arc::clone(self), is_first });
         }
     }
 
@@ -462,7 +464,10 @@ impl Drop for Task {
             && let Body::Started(local) = *self.body.get_mut()
         {
             // SAFETY: `os` made it with `into_raw`, and nobody else has the task.
-            drop(unsafe { Box::from_raw(local.cast_mut()) });
+            let local = unsafe { Box::from_raw(local.cast_mut()) };
+            // Values are dropped by their own thread, at its end (`current.rs`). What is still there belongs to a thread that has not
+            // come to its end, and this is another.
+            std::mem::forget(local.storage.into_inner());
         }
     }
 }

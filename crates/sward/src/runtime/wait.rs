@@ -4,14 +4,20 @@
 //! | the caller is | perform | sleep | park |
 //! |---|---|---|---|
 //! | a green thread | submit to the engine, suspend | timer, suspend | `PARKED`, suspend |
-//! | an OS thread | `poll(2)` + the call | `std::thread::sleep` | futex |
-//! | unwinding | as an OS thread: it holds up its worker, since nothing may switch while it unwinds | | |
+//! | an OS thread | `poll(2)` + the call | futex | futex |
+//!
+//! That a thread unwinds changes nothing about this: a destructor may block, and suspends its green thread (`unwinding.rs`). But nothing
+//! unwinds out of a destructor, so a cancel or a deadline from outside it is kept for later. When such a thread is cancelled once
+//! more, or its runtime ends, it is *hurried*: calls to the kernel do what can be done at once and otherwise fail with `ECANCELED`, and
+//! sleeping ends.
 //!
 //! Invariants kept here:
 //! 1. The frame that owns an operation in flight is not left before its completion: `perform` has one suspension
 //!    point, which does not unwind, and only the completion resumes it.
 //! 2. Cancel and timeout only *ask* the engine; the operation's own completion ends the wait. If it brings a result, the result wins,
 //!    and a cancel is delivered at the next blocking call.
+//! 3. What can be asked of a thread (cancel, deadline, the runtime's end) is looked at after the last point before a wait at which it
+//!    may have been switched out.
 
 use std::panic::resume_unwind;
 use std::ptr::NonNull;
@@ -28,52 +34,54 @@ use super::timers::Timer;
 use super::worker::Worker;
 use crate::diagnosis;
 
-/// The worker and task to suspend on, or `None` where blocking has to hold up the OS thread.
-#[inline]
-fn green<'a>() -> Option<(&'a Worker, &'a Task)> {
-    Worker::current().filter(|_| !std::thread::panicking())
-}
-
 /// Whether a blocking call would suspend a green thread here (and not hold up an OS thread).
 #[inline]
 pub(crate) fn is_green() -> bool {
-    green().is_some()
+    Worker::current().is_some()
 }
 
-/// Unwinds if the calling thread has been cancelled, or a deadline of its has passed, and it is not shielded.
+/// Whether something may have been asked of the thread that ends its waits.
 #[inline]
-fn deliver_cancel(task: &Task) {
+fn is_asked(task: &Task, local: &Local) -> bool {
+    task.is_cancelled() || local.expired.get()
+}
+
+/// Unwinds if the calling thread has been cancelled, or a deadline of its has passed, and nothing keeps that off.
+#[inline]
+fn deliver(task: &Task) {
     // SAFETY: it is the calling thread's own task.
     let local = unsafe { task.local() };
-    if (task.is_cancelled() || local.expired.get()) && local.shields.get() == 0 {
-        unwind(task, local);
+    if is_asked(task, local) {
+        deliver_asked(task, local);
     }
 }
 
 #[cold]
-fn unwind(task: &Task, local: &Local) -> ! {
-    if !task.is_cancelled()
-        && deadline::expired(local).is_none()
-        && let Some(report) = diagnosis::sentence_of(task)
-    {
+fn deliver_asked(task: &Task, local: &Local) {
+    let may_cancel = is_open_to_cancel(local);
+    if may_cancel && task.is_cancelled() {
+        resume_unwind(Box::new(Cancelled::unwinding()));
+    }
+    if let Some(expired) = deadline::due(local) {
+        resume_unwind(Box::new(expired));
+    }
+    if may_cancel && let Some(report) = diagnosis::sentence_of(task) {
         local.expired.set(false);
         panic!("{report}");
     }
-    local.cancelling.set(true);
-    match deadline::expired(local) {
-        Some(expired) if !task.is_cancelled() => resume_unwind(Box::new(expired)),
-        _ => resume_unwind(Box::new(Cancelled)),
-    }
 }
 
-/// Whether the calling thread unwinds because it was cancelled, and not because it panicked: locks ask, since a cancel
-/// does not poison them.
-pub(crate) fn is_cancelling() -> bool {
-    std::thread::panicking()
-        && with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task.
-            unsafe { task.local() }.cancelling.get()
-        })
+/// Whether a cancel may unwind the thread from where it is. The thread's, or its worker's.
+pub(super) fn is_open_to_cancel(local: &Local) -> bool {
+    local.shields.get() == 0 && !local.unwinding.is_suspended() && !std::thread::panicking()
+}
+
+/// Whether the thread, which is the calling one, is to wait for nothing any more, since it unwinds and has been asked again.
+#[inline]
+fn is_hurried(worker: &Worker, local: &Local) -> bool {
+    (worker.is_stopping() || local.unwinding.is_hurried())
+        && std::thread::panicking()
+        && local.shields.get() == 0
 }
 
 /// What a request came to.
@@ -90,13 +98,14 @@ pub(crate) enum Outcome {
 /// # Safety
 /// The pointers in `request` are good for its lengths, and its descriptor stays open, until this returns.
 pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Outcome {
-    let Some((worker, task)) = green() else {
-        // SAFETY: the caller's word.
+    let Some((worker, task)) = Worker::current() else {
+        // SAFETY: the caller promises that pointers and descriptor are good until this returns.
         return unsafe { perform_blocking(&request, timeout) }.map_or(Outcome::TimedOut, Outcome::Done);
     };
-    deliver_cancel(task);
+    deliver(task);
     if worker.is_over_budget() {
         worker.yield_now(task);
+        deliver(task);
     }
     let operation = Operation::new(request, (task as *const Task).cast());
     // SAFETY: the operation and its buffers stay in place: we are suspended until its completion resumes us.
@@ -104,7 +113,11 @@ pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Out
         return Outcome::Done(operation.result());
     }
     // SAFETY: the running task is ours.
-    unsafe { task.local() }.waiting.set(Waiting::Operation(NonNull::from(&operation)));
+    let local = unsafe { task.local() };
+    local.waiting.set(Waiting::Operation(NonNull::from(&operation)));
+    if is_hurried(worker, local) {
+        worker.cancel_operation(NonNull::from(&operation));
+    }
     let timed_out = match timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
         None => {
             worker.suspend(task);
@@ -120,7 +133,7 @@ pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Out
         }
     };
     if operation.result() == -libc::ECANCELED {
-        deliver_cancel(task);
+        deliver(task);
         if timed_out {
             return Outcome::TimedOut;
         }
@@ -131,27 +144,31 @@ pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Out
 /// Blocks the calling thread for `duration` at least. A cancellation point.
 pub(crate) fn sleep(duration: Duration) {
     let deadline = Instant::now().checked_add(duration);
-    let (Some((worker, task)), Some(deadline)) = (green(), deadline) else {
+    let (Some((worker, task)), Some(deadline)) = (Worker::current(), deadline) else {
         while deadline.is_none_or(|deadline| Instant::now() < deadline) {
             park(deadline);
         }
         return;
     };
-    deliver_cancel(task);
-    let timer = Timer::new(task);
+    deliver(task);
     // SAFETY: the running task is ours.
-    unsafe { task.local() }.waiting.set(Waiting::Clock(NonNull::from(&timer)));
+    let local = unsafe { task.local() };
+    if is_hurried(worker, local) {
+        return worker.yield_now(task);
+    }
+    let timer = Timer::new(task);
+    local.waiting.set(Waiting::Clock(NonNull::from(&timer)));
     // SAFETY: it has fired or been removed when we are resumed.
     unsafe { worker.start_timer(&timer, deadline) };
     worker.suspend(task);
-    deliver_cancel(task);
+    deliver(task);
 }
 
 /// Lets everything else run that is ready. A cancellation point.
 #[inline(always)]
 pub(crate) fn yield_now() {
-    let Some((worker, task)) = green() else { return std::thread::yield_now() };
-    deliver_cancel(task);
+    let Some((worker, task)) = Worker::current() else { return std::thread::yield_now() };
+    deliver(task);
     worker.yield_now(task);
 }
 
@@ -159,7 +176,7 @@ pub(crate) fn yield_now() {
 /// sends does not keep its worker for itself. Not a cancellation point.
 #[inline]
 pub(crate) fn count_operation() {
-    if let Some((worker, task)) = green()
+    if let Some((worker, task)) = Worker::current()
         && worker.is_over_budget()
     {
         give_way(worker, task);
@@ -171,39 +188,28 @@ fn give_way(worker: &Worker, task: &Task) {
     worker.yield_now(task);
 }
 
-/// The payload of a cancel, or of a deadline, is dropped: if the calling thread was unwinding with it, it has come to the end of
-/// that, and what unwinds it from now on is a panic.
-pub(crate) fn end_of_unwinding() {
-    if !std::thread::panicking() {
-        with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task.
-            unsafe { task.local() }.cancelling.set(false);
-        });
-    }
-}
-
 /// Blocks the calling thread until its [`Task::unpark`] is called (or has been since the last park), or until the
 /// deadline. May return for no reason, so the caller looks again at what it waits for. A cancellation point: it
 /// may unwind, so the caller's claims (a place in a queue) are withdrawn by destructors.
 #[inline(always)]
 pub(crate) fn park(deadline: Option<Instant>) {
-    let Some((worker, task)) = green() else { return block(false, deadline) };
-    deliver_cancel(task);
+    let Some((worker, task)) = Worker::current() else { return block(false, deadline) };
+    deliver(task);
     if task.begin_park() {
         suspend_parked(worker, task, deadline);
     }
-    deliver_cancel(task);
+    deliver(task);
 }
 
 /// `thread::park`: as [`park`], but the user's token ends it, too.
 #[inline(always)]
 pub(crate) fn user_park(deadline: Option<Instant>) {
-    let Some((worker, task)) = green() else { return block(true, deadline) };
-    deliver_cancel(task);
+    let Some((worker, task)) = Worker::current() else { return block(true, deadline) };
+    deliver(task);
     if task.begin_user_park() {
         suspend_parked(worker, task, deadline);
     }
-    deliver_cancel(task);
+    deliver(task);
 }
 
 #[inline(always)]
@@ -228,7 +234,7 @@ fn suspend_parked_until(worker: &Worker, task: &Task, deadline: Instant) {
 /// itself: ask [`is_cancel_due`] before and after, and call [`cancel_again`] out of the list.
 #[inline(always)]
 pub(crate) fn park_in_list(deadline: Option<Instant>) {
-    match green() {
+    match Worker::current() {
         Some((worker, task)) => {
             // SAFETY: the running task is ours.
             unsafe { task.local() }.waiting.set(Waiting::Choice);
@@ -254,29 +260,34 @@ pub(crate) fn is_cancel_due() -> bool {
     with_current_task(|task| {
         // SAFETY: it is the calling thread's own task.
         let local = unsafe { task.local() };
-        (task.is_cancelled() || local.expired.get()) && local.shields.get() == 0
-    }) && !std::thread::panicking()
+        is_asked(task, local) && is_due(task, local)
+    })
+}
+
+#[cold]
+fn is_due(task: &Task, local: &Local) -> bool {
+    let may_cancel = is_open_to_cancel(local);
+    may_cancel && task.is_cancelled()
+        || deadline::is_due(local)
+        || may_cancel && diagnosis::has_sentence(task)
 }
 
 /// Parks one that holds up its OS thread.
 fn block(user: bool, deadline: Option<Instant>) {
     with_current_task(|task| {
-        if std::thread::panicking() {
-            return task.block(user, deadline);
-        }
         // SAFETY: it is the calling thread's own task.
         let local = unsafe { task.local() };
         deadline::look_at_clock(local);
-        deliver_cancel(task);
+        deliver(task);
         task.block(user, deadline::nearest(local, deadline));
         deadline::look_at_clock(local);
-        deliver_cancel(task);
+        deliver(task);
     });
 }
 
 /// Unwinds if the calling thread has been cancelled: for those who have shielded a wait that the cancel was for.
 pub(crate) fn cancel_again() {
-    with_current_task(|task| deliver_cancel(task));
+    with_current_task(|task| deliver(task));
 }
 
 /// Runs `action` without delivering a cancel inside it.

@@ -30,6 +30,7 @@ use sward_engine::{Completed, Engine, Feed, LentBuffer, Operation, Source, Submi
 use super::cancelled::Cancelled;
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
+use super::deadline;
 use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
 use super::roster::Roster;
@@ -37,6 +38,7 @@ use super::shared::Shared;
 use super::storage::drop_locals;
 use super::task::{Local, Task, Waiting};
 use super::timers::{Timer, Timers};
+use super::wait::is_open_to_cancel;
 use crate::report::{fatal, report};
 
 /// How many green threads run before mail, timers and I/O are looked at again.
@@ -89,6 +91,8 @@ pub(crate) struct Worker {
     /// How many operations the current task may still complete at once.
     inline_operations: Cell<u32>,
     stopping: Cell<bool>,
+    /// The runtime ends without its threads.
+    is_abandoning: Cell<bool>,
 }
 
 /// A part of a worker that only its OS thread touches, for the length of one `with`.
@@ -137,6 +141,15 @@ impl Worker {
             trace: Owned::new(Trace::default()),
             inline_operations: Cell::new(0),
             stopping: Cell::new(false),
+            is_abandoning: Cell::new(false),
+        }
+    }
+
+    /// After [`Worker::run`]. Threads that were abandoned stay where they are for ever, and so does all that they and the kernel
+    /// may refer to: stacks, operations, this worker.
+    pub(super) fn end(self) {
+        if self.is_abandoning.get() {
+            std::mem::forget(self);
         }
     }
 
@@ -167,10 +180,16 @@ impl Worker {
         self.index
     }
 
+    /// Whether the runtime ends.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
     // ---- the loop -----------------------------------------------------------------------------------------------
 
     /// Schedules until the runtime has been stopped and everything here is over.
     pub(super) fn run(&self) {
+        let scheduling = Scheduling;
         let _overflow = watch_overflow(describe_current);
         let outer = WORKER.replace(self);
         let mut completed = Completed::new();
@@ -185,6 +204,14 @@ impl Worker {
                 self.read_mail(&mut messages);
             }
             self.run_errand();
+            if self.is_abandoning.get() {
+                for message in self.shared.mailbox(self.index).close_at_once() {
+                    if let Message::Start(task) = message {
+                        abandon(task);
+                    }
+                }
+                break;
+            }
             if self.stopping.get() && self.is_done() && self.shared.mailbox(self.index).close() {
                 break;
             }
@@ -194,6 +221,7 @@ impl Worker {
         }
         self.counters.phase.store(phase::ASLEEP, Ordering::Relaxed);
         WORKER.set(outer);
+        std::mem::forget(scheduling);
     }
 
     /// Gives each ready task its turn, within limits.
@@ -226,7 +254,6 @@ impl Worker {
             // SAFETY: `spawn` made it raw.
             return self.start(unsafe { Arc::from_raw(task) });
         };
-        self.current.set(task);
         self.inline_operations.set(INLINE_OPERATIONS);
         local.stamp.set(self.clock.get() | u64::from(self.count_switch() as u32));
         self.counters.set_last_resumed(task);
@@ -234,9 +261,11 @@ impl Worker {
         let coroutine = unsafe { (*local.coroutine.get()).as_mut() };
         let coroutine = coroutine.expect("`start` gives a task its coroutine");
         let outer = local.spans.enter();
+        // Around the switch alone: a subscriber that blocks is no green thread, and holds up its OS thread.
+        self.current.set(task);
         let finished = coroutine.resume();
-        local.spans.exit(outer);
         self.current.set(ptr::null());
+        local.spans.exit(outer);
         if finished {
             self.finish(task);
         }
@@ -267,7 +296,7 @@ impl Worker {
         let (start, order) = unsafe { task.take_start() };
         if self.stopping.get() || task.is_cancelled() {
             self.forget_order(order);
-            start.abandon(Box::new(Cancelled));
+            start.abandon(Box::new(Cancelled::before_start()));
             task.complete();
             return;
         }
@@ -359,11 +388,20 @@ impl Worker {
                     self.shared.start_arrived(self.index);
                     self.start(task);
                 }
-                Message::Cancel(task) => self.interrupt(&task),
+                Message::Cancel { task, is_first } => self.cancel(&task, is_first),
                 Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
                 Message::Stop => {
                     self.stopping.set(true);
-                    self.live().iter().for_each(|thread| thread.task().cancel());
+                    if cfg!(panic = "abort") {
+                        // Nothing can be unwound.
+                        self.is_abandoning.set(true);
+                        continue;
+                    }
+                    for thread in self.live() {
+                        thread.task().cancel();
+                        // Those that unwind already, too.
+                        self.cancel(thread.task(), false);
+                    }
                 }
             }
         }
@@ -379,17 +417,28 @@ impl Worker {
         }
     }
 
-    /// `task` has been cancelled: ends its wait for the kernel or the clock. (`park` has ended already.)
-    fn interrupt(&self, task: &Task) {
+    /// `task` has been cancelled: ends its wait, unless it is shielded or unwinds. If it unwinds, a further cancel ends its waits
+    /// for the kernel and the clock.
+    fn cancel(&self, task: &Task, is_first: bool) {
         if task.worker() != self.index {
             return;
         }
         // SAFETY: it is this worker's. (The message may have come after the end.)
         let Some(local) = (unsafe { task.started() }) else { return };
-        if local.shields.get() > 0 {
-            return;
+        if is_open_to_cancel(local) {
+            self.interrupt(task, local);
+        } else if local.unwinding.is_suspended() && !is_first {
+            local.unwinding.hurry();
+            if local.shields.get() == 0 && !matches!(local.waiting.get(), Waiting::Choice) {
+                self.interrupt(task, local);
+            }
         }
+    }
+
+    /// Ends the wait of a suspended thread of this worker, whatever it waits for.
+    fn interrupt(&self, task: &Task, local: &Local) {
         match local.waiting.get() {
+            Waiting::Nothing if task.is_parked().is_some() => task.unpark(),
             Waiting::Nothing => {}
             Waiting::Operation(operation) => self.cancel_operation(operation),
             Waiting::Choice => self.choose(task),
@@ -419,8 +468,9 @@ impl Worker {
             if let Some(deadline) = unsafe { timer.of_deadline().as_ref() } {
                 deadline.expire();
                 local.expired.set(true);
-                self.interrupt(task);
-                task.unpark();
+                if deadline::is_due(local) {
+                    self.interrupt(task, local);
+                }
                 continue;
             }
             match local.waiting.get() {
@@ -435,7 +485,7 @@ impl Worker {
         }
     }
 
-    fn cancel_operation(&self, operation: NonNull<Operation>) {
+    pub(super) fn cancel_operation(&self, operation: NonNull<Operation>) {
         // SAFETY: the task waits for it, so it is in flight on this worker's engine.
         self.engine.with(|engine| unsafe { engine.cancel(operation) });
     }
@@ -586,8 +636,26 @@ impl Worker {
     /// back to it costs about 10 ns.
     #[inline(always)]
     pub(super) fn suspend(&self, task: &Task) {
+        // SAFETY: the running task is ours.
+        let local = unsafe { task.local() };
+        if std::thread::panicking() {
+            return self.suspend_unwinding(local);
+        }
+        self.switch(local);
+    }
+
+    /// [`Worker::suspend`], when the running thread unwinds.
+    #[cold]
+    fn suspend_unwinding(&self, local: &Local) {
+        local.unwinding.suspends();
+        self.switch(local);
+        local.unwinding.resumed();
+    }
+
+    #[inline(always)]
+    fn switch(&self, local: &Local) {
         // SAFETY: the task runs, so `start` has set the pointer, which is good for the coroutine's life.
-        let suspender = unsafe { &*task.local().suspender.get() };
+        let suspender = unsafe { &*local.suspender.get() };
         suspender.suspend();
         if self.is_tracing.get() {
             self.suspend_again(suspender);
@@ -670,11 +738,21 @@ impl Worker {
     }
 }
 
+/// A worker schedules; forgotten when it has come to its end. If it unwinds instead (a `tracing` subscriber panicked, memory ran
+/// out), its threads can neither go on nor be given up: their frames are lent to the kernel and to other threads.
+struct Scheduling;
+
+impl Drop for Scheduling {
+    fn drop(&mut self) {
+        fatal(format_args!("a worker's scheduler panicked, and its green threads cannot go on without it"));
+    }
+}
+
 /// Ends a task that will never start.
 pub(crate) fn abandon(task: Arc<Task>) {
     // SAFETY: an unstarted task is touched by the one who has taken it from its queue.
     let (start, _) = unsafe { task.take_start() };
-    start.abandon(Box::new(Cancelled));
+    start.abandon(Box::new(Cancelled::before_start()));
     task.complete();
 }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::lot::{self, Place};
 use crate::primitive::AtomicU32;
 use crate::runtime::reason::{What, because};
-use crate::runtime::wait;
+use crate::runtime::unwinding::is_interrupted;
 
 const INCOMPLETE: u32 = 0;
 const POISONED: u32 = 1;
@@ -188,7 +188,7 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let next = self.next.unwrap_or_else(|| if wait::is_cancelling() { INCOMPLETE } else { POISONED });
+        let next = self.next.unwrap_or_else(|| if is_interrupted() { INCOMPLETE } else { POISONED });
         lot::visit(self.once.address(), |waiters| {
             self.once.state.store(next, Release);
             while waiters.choose_first() {}

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError};
 
-use crate::runtime::wait;
+use crate::runtime::unwinding::is_interrupted;
 
 /// Whether somebody has panicked while holding the lock.
 pub(super) struct Poison(AtomicBool);
@@ -29,7 +29,7 @@ impl Poison {
     /// The guard is dropped, before the lock is let go.
     #[inline]
     pub(super) fn leave(&self, entered: Entered) {
-        if !entered.unwinding && std::thread::panicking() && !wait::is_cancelling() {
+        if !entered.unwinding && std::thread::panicking() && !is_interrupted() {
             self.0.store(true, Ordering::Relaxed);
         }
     }

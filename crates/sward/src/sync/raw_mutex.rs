@@ -18,8 +18,8 @@
 //! to wake up. Alone it would starve others (with cooperative threads even reliably: a thread that holds the
 //! lock whenever it suspends would always be quicker), so a waiter that has lost once gets the lock reserved.
 //!
-//! It is *reserved* and not *handed over*: who must not suspend because it unwinds may take it all the same.
-//! So a lock that is never held across a blocking call is never found in the hands of a suspended thread.
+//! It is *reserved* and not *handed over*: a lock that is never held across a blocking call is then never found in the hands of a
+//! suspended thread.
 
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -89,7 +89,7 @@ impl RawMutex {
         loop {
             let may_take = match state {
                 FREE => true,
-                RESERVED => (is_chosen && kind == OVERDUE) || std::thread::panicking(),
+                RESERVED => is_chosen && kind == OVERDUE,
                 _ => false,
             };
             if may_take {

@@ -131,7 +131,7 @@ impl RawRwLock {
         let mut is_chosen = false;
         let mut state = self.state.load(Relaxed);
         loop {
-            let privileged = is_chosen || std::thread::panicking();
+            let privileged = is_chosen;
             if let Some(taken) = taking(state, privileged) {
                 match self.state.compare_exchange_weak(state, taken, Acquire, Relaxed) {
                     Ok(_) => return,

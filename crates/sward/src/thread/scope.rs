@@ -53,17 +53,17 @@ where
         env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    // `f` has been unwound completely, so this wait does not happen while unwinding.
-    let cancelled = match &result {
-        Err(payload) if is_interruption(&**payload) => true,
-        _ => catch_unwind(AssertUnwindSafe(|| scope.data.await_children())).is_err(),
+    let is_interrupted = result.as_ref().is_err_and(|payload| is_interruption(&**payload));
+    // A cancel, a timeout, or a report that this wait would never end.
+    let awaited = match is_interrupted {
+        true => Ok(()),
+        false => catch_unwind(AssertUnwindSafe(|| scope.data.await_children())),
     };
-    if cancelled {
+    if is_interrupted || awaited.is_err() {
         scope.data.cancel_children();
         wait::shield(|| scope.data.await_children());
-        wait::cancel_again();
     }
-    match result {
+    match result.and_then(|value| awaited.map(|()| value)) {
         Err(payload) => resume_unwind(payload),
         Ok(_) if scope.data.has_panicked() => panic!("a scoped thread panicked"),
         Ok(value) => value,
