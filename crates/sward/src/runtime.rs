@@ -15,6 +15,7 @@
 //!   cancelled.rs     what a cancelled thread unwinds with                 the thread itself
 //!   deadline.rs      time::timeout                                        the thread itself
 //!   unwinding.rs     what a thread is unwinding with                      the thread itself
+//!   owned.rs         a part that only its worker touches                  the owning worker
 //!   timers.rs        timing wheel                                         the owning worker
 //!   roster.rs        the list of a worker's live threads                  the owning worker
 //!   coarse_clock.rs  milliseconds for a few nanoseconds                   any thread
@@ -35,6 +36,7 @@ mod futex;
 pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
+mod owned;
 pub(crate) mod reason;
 mod roster;
 pub(crate) mod scope_data;

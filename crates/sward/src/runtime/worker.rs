@@ -17,7 +17,7 @@
 //!   (`task.rs`).
 //! - No borrow of the worker's parts is held while user code runs, so what a green thread calls can borrow them again.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use super::counters::{self, Counters, phase};
 use super::deadline;
 use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
+use super::owned::Owned;
 use super::roster::Roster;
 use super::shared::Shared;
 use super::storage::drop_locals;
@@ -93,23 +94,6 @@ pub(crate) struct Worker {
     stopping: Cell<bool>,
     /// The runtime ends without its threads.
     is_abandoning: Cell<bool>,
-}
-
-/// A part of a worker that only its OS thread touches, for the length of one `with`.
-pub(super) struct Owned<T>(UnsafeCell<T>);
-
-impl<T> Owned<T> {
-    fn new(value: T) -> Owned<T> {
-        Owned(UnsafeCell::new(value))
-    }
-
-    /// Lends the part. `action` must not run user code nor lend the same part again.
-    #[inline]
-    pub(super) fn with<R>(&self, action: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: `Worker` is not Sync, so there is no other thread; every `action` is a few calls into
-        // the part itself, so there is no second loan of it either.
-        action(unsafe { &mut *self.0.get() })
-    }
 }
 
 impl Worker {
