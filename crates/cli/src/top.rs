@@ -37,6 +37,7 @@ use std::io::{IsTerminal, stdout};
 
 use anyhow::bail;
 use sward::time::Duration;
+use sward_measure::terminal::printable;
 
 use crate::duration;
 use client::Client;
@@ -76,18 +77,11 @@ pub(crate) struct Top {
 impl Top {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let found = find(&self.target)?;
-        let mut client = Client::connect(&found.path)?;
+        let mut client = Client::connect(&found)?;
         let Some(first) = client.ask()? else {
             bail!("the program at {} ended just now; start it again to watch it", found.path.display());
         };
         let (process, program) = (first.snapshot.pid, first.snapshot.program.clone());
-        if let Some(wanted) = found.process.filter(|&wanted| wanted != process) {
-            bail!(
-                "process {wanted} has no console: {} is that of process {process} ({program}). Start each with a path of its own, or \
-                 with a directory",
-                found.path.display()
-            );
-        }
         let for_people = !self.json && self.count.is_none() && stdout().is_terminal();
         let end = match for_people {
             true => terminal::show(client, Watch::new(first.snapshot), self.interval)?,
@@ -96,7 +90,7 @@ impl Top {
         match end {
             End::Asked => {}
             End::Over if self.count.is_some() => bail!("{program} (process {process}) ended before that"),
-            End::Over => sward::report(format_args!("{program} (process {process}) has ended")),
+            End::Over => sward::report(printable(&format!("{program} (process {process}) has ended"))),
         }
         Ok(())
     }

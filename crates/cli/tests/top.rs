@@ -9,7 +9,7 @@ mod terminal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -261,6 +261,38 @@ fn the_console_of_another_process_is_not_taken_for_its_own() {
     let (code, _) = second.finish();
     assert_eq!(code, Some(0), "it serves all the same");
     assert_eq!(two_lines(&path)[0]["pid"], first.process(), "and leaves the other's console alone");
+}
+
+/// A stranger at the path of a program's console, that says it is that program.
+#[test]
+fn what_lies_is_not_believed() {
+    let folder = Folder::new("liar");
+    let path = folder.file("console.sock");
+    let truth = folder.file("truth.sock");
+    let server = watched(&truth);
+    let snapshot = two_lines(&truth)[0].to_string();
+    // It is to have its console where somebody else is.
+    let listener = UnixListener::bind(&path).unwrap();
+    let victim = serve(&path, &[]);
+    let lie = snapshot.replace(&server.process().to_string(), &victim.process().to_string());
+    let liar = std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let _ = client.write_all(format!("{lie}\n").as_bytes());
+            let mut request = String::new();
+            // The victim only tries whether somebody is there.
+            if BufReader::new(client).read_line(&mut request).is_ok_and(|_| request == "end\n") {
+                return;
+            }
+        }
+    });
+    let own = std::process::id();
+    let parts =
+        [&format!("process {} has no console", victim.process()), &format!("is that of process {own} (")];
+    let complaint = complaint(top(victim.process().to_string(), &["--count", "1"]));
+    UnixStream::connect(&path).unwrap().write_all(b"end\n").unwrap();
+    liar.join().unwrap();
+    assert_says(&complaint, &parts.map(|part| part.as_str()));
 }
 
 #[test]

@@ -5,13 +5,14 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command};
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 use sward::sync::{Arc, Mutex, mpsc};
 use sward::thread;
 use sward::time::Duration;
@@ -29,7 +30,10 @@ const SCENARIOS: &[Scenario] = &[
     Scenario::new("quiet", quiet, expect_clients_that_harm_nobody),
     Scenario::new("runs", runs, expect_one_console_for_all_runs),
     Scenario::new("places", quiet, expect_places),
+    Scenario::new("heirs", quiet, expect_one_heir),
     Scenario::new("taken", two_in_a_row, expect_taken),
+    Scenario::new("crowded", two_in_a_row, expect_no_wait),
+    Scenario::new("early", two_in_a_row, expect_no_theft),
     Scenario::new("deadlock", deadlock, expect_deadlock),
     Scenario::new("none", quiet, expect_none),
 ];
@@ -446,19 +450,35 @@ fn expect_places(scenario: &Scenario) {
     assert_eq!(program.end(), "");
 }
 
+/// Several programs at once, where a dead one has left its console.
+fn expect_one_heir(scenario: &Scenario) {
+    for _ in 0..10 {
+        let folder = Folder::new("heirs");
+        drop(bound_socket(&folder.socket()));
+        let mut programs: Vec<_> = (0..6).map(|_| Program::start(scenario, &folder.socket(), 1)).collect();
+        for program in &mut programs {
+            program.expect("ready");
+        }
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing else is left there");
+        let owner = Client::connect(&folder.socket()).ask(b"\n")["pid"].clone();
+        for program in programs {
+            let is_owner = owner == program.child.id();
+            assert_eq!(program.end().contains("no console at"), !is_owner);
+        }
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+}
+
+/// A socket that does not listen.
+fn bound_socket(path: &Path) -> Socket {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    socket.bind(&SockAddr::unix(path).unwrap()).unwrap();
+    socket
+}
+
 fn expect_taken(scenario: &Scenario) {
     let folder = Folder::new("taken");
-    let refused = |path: &Path| {
-        let mut program = Program::start(scenario, path, 1);
-        program.expect("ready");
-        let errors = program.end();
-        assert_eq!(errors.lines().count(), 1, "{errors}");
-        assert!(
-            errors.starts_with(&format!("sward: no console at {} (SWARD_CONSOLE): ", path.display())),
-            "{errors}"
-        );
-        errors
-    };
+    let refused = |path: &Path| refusal(scenario, path);
     let path = folder.socket();
     let listener = UnixListener::bind(&path).unwrap();
     assert!(refused(&path).contains("another program listens there"));
@@ -471,6 +491,48 @@ fn expect_taken(scenario: &Scenario) {
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert!(refused(&folder.0.join("nowhere/console.sock")).contains("make the folder"));
     assert!(refused(&folder.0.join("long".repeat(40))).contains("choose a shorter path"));
+}
+
+/// Nobody accepts there, and no more clients may wait.
+fn expect_no_wait(scenario: &Scenario) {
+    let folder = Folder::new("crowded");
+    let path = folder.socket();
+    let listener = bound_socket(&path);
+    listener.listen(0).unwrap();
+    let mut clients = Vec::new();
+    let full = loop {
+        let client = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+        match client.connect(&SockAddr::unix(&path).unwrap()) {
+            Ok(()) => clients.push(client),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    assert!(refusal(scenario, &path).contains("another program listens there"));
+}
+
+/// Somebody is about to listen there.
+fn expect_no_theft(scenario: &Scenario) {
+    let folder = Folder::new("early");
+    let path = folder.socket();
+    let socket = bound_socket(&path);
+    let refusal = refusal(scenario, &path);
+    socket.listen(1).unwrap();
+    assert!(UnixStream::connect(&path).is_ok(), "it is gone");
+    assert!(refusal.contains("another program has bound it, and does not listen yet"), "{refusal}");
+}
+
+/// What a program says that gets no console at `path`.
+fn refusal(scenario: &Scenario, path: &Path) -> String {
+    let mut program = Program::start(scenario, path, 1);
+    program.expect("ready");
+    let errors = program.end();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(
+        errors.starts_with(&format!("sward: no console at {} (SWARD_CONSOLE): ", path.display())),
+        "{errors}"
+    );
+    errors
 }
 
 fn expect_none(scenario: &Scenario) {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use sward::EngineKind;
 use sward::sync::{Arc, Barrier, Condvar, Event, Mutex, RwLock, Semaphore};
 use sward::thread::{self, JoinHandle, Snapshot, State};
 use sward::time::Duration;
-use sward_testing::on_every_engine;
+use sward_testing::{alone, on_every_engine};
 
 #[track_caller]
 fn named<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
@@ -228,6 +229,45 @@ fn outermost() -> i32 {
 fn innermost() -> i32 {
     thread::park();
     std::hint::black_box(6)
+}
+
+/// Alone, since an OS thread sees all runtimes of the process.
+#[test]
+fn metrics_do_not_mix_runtimes() {
+    if let Some(output) = alone("metrics_do_not_mix_runtimes", &[]) {
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    assert_eq!((sward::metrics().engine, sward::metrics().workers), ("", 0));
+    let run = |engine, workers| sward::Builder::new().engine(engine).workers(workers);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (end, ends) = sward::sync::mpsc::channel::<()>();
+    let crowd = move || {
+        let threads: Vec<_> = (0..5).map(|_| thread::spawn(thread::park)).collect();
+        while sward::metrics().parks < 5 {
+            thread::yield_now();
+        }
+        ready.send(sward::metrics()).unwrap();
+        ends.recv().unwrap_err();
+        threads.into_iter().for_each(|thread| {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        });
+    };
+    // SAFETY: neither runtime's code holds a scoped thread-local value across a blocking call.
+    let other = std::thread::spawn(move || unsafe { run(EngineKind::Poll, 2).run(crowd) });
+    let theirs = is_ready.recv().unwrap();
+    assert_eq!((theirs.engine, theirs.workers, theirs.spawned, theirs.live), ("poll", 2, 6, 6));
+    let one = sward::metrics();
+    assert_eq!((one.engine, one.workers, one.live), ("poll", 2, 6), "the only one there is");
+    // SAFETY: neither runtime's code holds a scoped thread-local value across a blocking call.
+    let (own, all) =
+        unsafe { run(EngineKind::Epoll, 1).run(|| (sward::metrics(), sward::offload(sward::metrics))) }
+            .unwrap();
+    assert_eq!((own.engine, own.workers, own.spawned, own.live), ("epoll", 1, 1, 1));
+    assert_eq!((all.engine, all.workers, all.spawned, all.live), ("several", 3, 7, 7));
+    drop(end);
+    other.join().unwrap().unwrap();
 }
 
 #[test]

@@ -2,15 +2,23 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde_json::Value;
 use sward::time::Duration;
 
+use super::find::{Found, name};
 use super::snapshot::Snapshot;
 
 /// The version of the protocol that this command speaks.
@@ -35,11 +43,12 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// Connects to the console at `path`.
+    /// Connects to the console that was found, and makes sure whose it is before anything is believed.
     ///
     /// # Errors
-    /// There is none, or it may not be used.
-    pub(super) fn connect(path: &Path) -> anyhow::Result<Client> {
+    /// There is none, or it may not be used, or it is that of another process than it should be, or of another user.
+    pub(super) fn connect(found: &Found) -> anyhow::Result<Client> {
+        let path = &found.path;
         let shown = path.display();
         match fs::metadata(path) {
             Ok(file) if !file.file_type().is_socket() => {
@@ -52,14 +61,15 @@ impl Client {
             }
             _ => {}
         }
-        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        let stream = connect_in_time(path).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => anyhow!("what listens at {shown} has not accepted anybody for {} s; the program is stopped (`kill -CONT` lets it go on), or it is none of sward's", PATIENCE.as_secs()),
             ErrorKind::ConnectionRefused => anyhow!("nobody listens at {shown} any more; the program that has left it there is dead: start it again"),
             ErrorKind::PermissionDenied => anyhow!("connecting to {shown}: a console is for the user who runs the program; run sward top as that user"),
             _ => anyhow::Error::new(error).context(format!("connecting to {shown}")),
         })?;
         stream.set_read_timeout(Some(PATIENCE)).context("setting a time-out")?;
-        stream.set_write_timeout(Some(PATIENCE)).context("setting a time-out")?;
-        Ok(Client { path: path.to_owned(), stream: BufReader::new(stream) })
+        verify(&stream, found)?;
+        Ok(Client { path: path.clone(), stream: BufReader::new(stream) })
     }
 
     /// From now on, waits for answers as long as it takes.
@@ -116,6 +126,52 @@ impl Client {
     }
 }
 
+/// Connects, and gives up with `WouldBlock` where more clients wait already than may and none is accepted. Writing has the same patience.
+fn connect_in_time(path: &Path) -> io::Result<UnixStream> {
+    let (flags, patience) = (SockFlag::SOCK_CLOEXEC, TimeVal::seconds(PATIENCE.as_secs() as i64));
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    // For a connect, too.
+    setsockopt(&socket, SendTimeout, &patience)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Asks the kernel who listens: whoever can make a file at the path could say anything.
+fn verify(stream: &UnixStream, found: &Found) -> anyhow::Result<()> {
+    let (shown, peer) =
+        (found.path.display(), getsockopt(stream, PeerCredentials).context("asking who listens")?);
+    if let Some(wanted) = found.process.filter(|&wanted| i64::from(wanted) != i64::from(peer.pid())) {
+        let (process, name) = (peer.pid(), name(peer.pid()));
+        bail!(
+            "process {wanted} has no console: {shown} is that of process {process} ({name}). Start each with a path of its own, or \
+             with a directory"
+        );
+    }
+    if !may_be_believed(peer.uid(), geteuid().as_raw()) {
+        bail!(
+            "what listens at {shown} belongs to another user (number {}); run sward top as that user",
+            peer.uid()
+        );
+    }
+    Ok(())
+}
+
+/// Whether the user `own` can take the word of the user `peer`: of itself, of the superuser, and, as the superuser, of all.
+fn may_be_believed(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0 || own == 0
+}
+
 fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_believed;
+
+    #[test]
+    fn other_users_are_not_believed() {
+        assert!(may_be_believed(1000, 1000) && may_be_believed(0, 1000) && may_be_believed(1000, 0));
+        assert!(!may_be_believed(1001, 1000));
+    }
 }

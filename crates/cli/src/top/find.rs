@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -13,6 +14,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use sward_measure::terminal::printable;
 
 /// Where a console is, and of which process it should be.
 pub(super) struct Found {
@@ -98,9 +100,10 @@ fn children(process: u32) -> Vec<u32> {
         .collect()
 }
 
-fn name(process: u32) -> String {
+/// What the kernel calls a process, control characters made visible.
+pub(super) fn name(process: impl Display) -> String {
     let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    name.trim().to_owned()
+    printable(name.trim()).into_owned()
 }
 
 // ---- an address -----------------------------------------------------------------------------------------------------

@@ -8,13 +8,16 @@ use sward_coroutine::StackMemory;
 use super::runtimes;
 use crate::runtime::counters::Counters;
 
+/// What stands for the engine's name where there are several.
+const SEVERAL: &str = "several";
+
 /// What a runtime has done so far. Always counted: a few plain stores by the worker that it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
     /// How many workers there are.
     pub workers: usize,
-    /// The engine's name.
+    /// The engine's name; `several` if these are the counts of runtimes on different engines, and empty if there is no runtime.
     pub engine: &'static str,
     /// Green threads that have started.
     pub spawned: u64,
@@ -38,7 +41,10 @@ pub struct Metrics {
     pub resident_stack_bytes: usize,
 }
 
-/// The counts of the calling thread's runtime; on an OS thread, of each runtime of the process, summed. From any thread.
+/// The counts of a runtime. From any thread.
+///
+/// On a green thread, these are the counts of its own runtime, whatever else runs in the process. An OS thread belongs to no runtime (neither does a closure
+/// in [`offload`](crate::offload())): there they are the sums over all runtimes of the process that are not over. The memory of stacks is always that of the process.
 ///
 /// Cheap but for [`resident_stack_bytes`](Metrics::resident_stack_bytes), which takes some milliseconds when there are 100,000 stacks.
 ///
@@ -60,7 +66,11 @@ pub fn metrics() -> Metrics {
         ..Metrics::default()
     };
     for shared in runtimes() {
-        metrics.engine = shared.engine().name();
+        metrics.engine = match (metrics.engine, shared.engine().name()) {
+            ("", name) => name,
+            (known, name) if known == name => name,
+            _ => SEVERAL,
+        };
         metrics.workers += shared.workers();
         metrics.live += shared.live();
         for worker in 0..shared.workers() {
