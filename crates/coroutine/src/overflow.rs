@@ -8,6 +8,8 @@
 //!   overflows of OS threads.
 //! - A handler cannot run on the stack that has just overflowed, so each worker has an alternate signal
 //!   stack. std gives one to its threads; [`watch_overflow`] gives one to those that lack it.
+//! - A signal handler that was installed without `SA_ONSTACK` runs on the stack of the green thread. If the kernel cannot store there
+//!   what it interrupts, it raises SIGSEGV without an address: then the stack pointer tells.
 //! - Everything from `on_fault` down is async-signal-safe: no allocation, no lock, no formatting machinery,
 //!   only `poll` and `write` to standard error (`last_words.rs`).
 
@@ -31,6 +33,9 @@ const NAME_BYTES: usize = 128;
 /// What an alternate signal stack has beyond the kernel's minimum, in bytes: room for the report and for
 /// `describe`.
 const ALTERNATE_STACK_BYTES: usize = 32 * 1024;
+
+/// The kernel's code for a signal of its own that no address is known for.
+const SI_KERNEL: c_int = 128;
 
 /// Fills in who overflowed.
 type Describe = fn(&mut OverflowReport);
@@ -153,14 +158,39 @@ fn install_handler(signal: c_int, previous: &OnceLock<libc::sigaction>) {
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo to a SA_SIGINFO handler.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    let touched = match code {
+        // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
+        SI_KERNEL if address == 0 => unsafe { stack_pointer(context) }.saturating_sub(frame_bytes()),
+        _ => address,
+    };
     // A positive code: raised by a memory access, not sent by a process; only then is there an address.
     if code > 0
-        && let Some(slab) = slab::guarded_by(address)
+        && let Some(slab) = slab::guarded_by(touched)
     {
         report_and_abort(slab.stack_bytes);
     }
     // SAFETY: the arguments are those of the kernel.
     unsafe { pass_on(signal, code, info, context) };
+}
+
+/// How much stack the kernel takes for a signal handler at most, in bytes. It grows with the CPU's registers. Async-signal-safe.
+fn frame_bytes() -> usize {
+    // SAFETY: asks only; reads what the kernel has given the process at its start.
+    unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) as usize }
+}
+
+/// Where the stack of the interrupted code ended.
+///
+/// # Safety
+/// `context` is the third argument of a handler with `SA_SIGINFO`.
+unsafe fn stack_pointer(context: *mut c_void) -> usize {
+    // SAFETY: such an argument points to a valid context.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    #[cfg(target_arch = "x86_64")]
+    let pointer = registers.gregs[libc::REG_RSP as usize] as usize;
+    #[cfg(target_arch = "aarch64")]
+    let pointer = registers.sp as usize;
+    pointer
 }
 
 /// Prints the report and ends the process as std does, by SIGABRT.
@@ -231,10 +261,8 @@ impl AlternateStack {
         if current.ss_flags & libc::SS_DISABLE == 0 {
             return Ok(None);
         }
-        // SAFETY: asks only. The kernel's signal frame grows with the CPU's registers.
-        let frame_bytes = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
         let page = page_bytes();
-        let bytes = page + (frame_bytes + ALTERNATE_STACK_BYTES).next_multiple_of(page);
+        let bytes = page + (frame_bytes() + ALTERNATE_STACK_BYTES).next_multiple_of(page);
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new anonymous mapping touches nothing that exists.

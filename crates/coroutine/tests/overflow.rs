@@ -126,6 +126,34 @@ fn a_write_far_below_the_end_is_an_overflow_with_mprotect_guards() {
     assert_reported(&child, "'deep thinker' (green thread 42)");
 }
 
+/// The kernel stores what a signal interrupts on the stack, if the handler asks for no other one: some KiB.
+#[test]
+fn a_stack_without_room_for_a_signal_is_reported() {
+    extern "C" fn on_signal(_: libc::c_int) {}
+    fn raise_at(depth: &u8, end: usize, process: i32, os_thread: i32) {
+        let here = black_box(0u8);
+        if (&raw const here).addr() - end > 1500 {
+            return raise_at(&here, end, process, os_thread);
+        }
+        black_box(depth);
+        // SAFETY: the call has no preconditions.
+        unsafe { libc::syscall(libc::SYS_tgkill, process, os_thread, libc::SIGUSR1) };
+    }
+    let child = child::run("a_stack_without_room_for_a_signal_is_reported", || {
+        let _watch = watch_overflow(describe);
+        // SAFETY: the handler does nothing; the calls have no preconditions.
+        let (process, os_thread) = unsafe {
+            libc::signal(libc::SIGUSR1, on_signal as extern "C" fn(libc::c_int) as usize);
+            (libc::getpid(), libc::gettid())
+        };
+        let stack = StackPool::new().take(STACK_BYTES).unwrap();
+        let end = end(&stack);
+        // SAFETY: borrows nothing, does not unwind.
+        unsafe { Coroutine::new(stack, move |_| raise_at(&0, end, process, os_thread)) }.resume();
+    });
+    assert_reported(&child, "'deep thinker' (green thread 42)");
+}
+
 #[test]
 fn overflow_is_reported_on_a_spawned_os_thread() {
     let child = child::run("overflow_is_reported_on_a_spawned_os_thread", || {

@@ -8,6 +8,7 @@
 //!   outside.rs      OS threads that wait for green ones         any thread
 //!   deadlock.rs     circles of threads that wait for each other
 //!   monitor.rs      the OS thread that watches a runtime        SIGQUIT, and ticks of
+//!   quit.rs           SIGQUIT, taken and given back             the handler; any thread
 //!   standstill.rs     nothing can ever run again
 //!   stall.rs          a worker does not switch
 //!   stack_use.rs    the deepest stack of each spawn site        workers, at the end of a thread
@@ -27,6 +28,7 @@ pub(crate) mod holds;
 mod metrics;
 mod monitor;
 pub(crate) mod outside;
+mod quit;
 mod settings;
 mod stack_use;
 mod stall;

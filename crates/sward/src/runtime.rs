@@ -32,7 +32,7 @@ mod coarse_clock;
 pub(crate) mod counters;
 pub(crate) mod current;
 pub(crate) mod deadline;
-mod futex;
+pub(crate) mod futex;
 pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
@@ -170,7 +170,11 @@ impl Builder {
     }
 
     /// Whether SIGQUIT (Ctrl-\ on a terminal) prints a [`dump`](crate::dump) while the runtime is there, and the program goes on; yes, if not
-    /// said otherwise. Other handlers of the signal are called as well. `false` leaves the signal alone.
+    /// said otherwise. A handler that was there before is called as well. When `run` returns, the signal is what it was before, unless
+    /// somebody has installed another handler meanwhile. `false` leaves the signal alone.
+    ///
+    /// Signals may arrive on a worker, on the stack of a green thread: install handlers of your own with `SA_ONSTACK`, so that they do not
+    /// need room there.
     pub fn dump_on_quit(mut self, dump: bool) -> Builder {
         self.dump_on_quit = dump;
         self

@@ -46,6 +46,8 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/thread/builder.rs",
     "crates/sward/src/thread/local.rs",
     "crates/sward/src/thread/packet.rs",
+    // A signal handler.
+    "crates/sward/src/diagnosis/quit.rs",
     // Nested coroutines.
     "crates/sward/src/coroutine/fiber.rs",
     // What a lock protects.

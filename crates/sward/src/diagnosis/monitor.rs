@@ -1,16 +1,13 @@
-//! The OS thread that watches a runtime. It sleeps until SIGQUIT rings its bell (a byte in a socket pair), a tick is over, or the
-//! runtime ends (the end of the stream). Without anything to watch for there are no ticks.
+//! The OS thread that watches a runtime. It sleeps until SIGQUIT comes, a tick is over, or the runtime ends (`quit.rs`). Without anything
+//! to watch for there are no ticks.
 
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::SigId;
-use signal_hook::consts::SIGQUIT;
-use signal_hook::low_level::{pipe, unregister};
-
+use super::quit::{News, Quit, Watch, end_watch};
 use super::settings::{DeadlockWatch, Settings};
 use super::stall::StallWatch;
 use super::standstill::StandstillWatch;
@@ -26,37 +23,35 @@ const CIRCLE_TICK: Duration = Duration::from_secs(1);
 
 /// The watch over a runtime; ends when dropped.
 pub(crate) struct Monitor {
-    quit: Option<SigId>,
-    /// Ends the stream when dropped.
-    _bell: UnixStream,
+    _quit: Option<Quit>,
+    over: Arc<AtomicBool>,
 }
 
 impl Monitor {
     /// Starts the watching thread in `scope`. The runtime's workers run already, or will.
     ///
     /// # Errors
-    /// No descriptors or threads are left.
+    /// No threads are left.
     pub(crate) fn start<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
         shared: &Arc<Shared>,
         settings: &Settings,
     ) -> io::Result<Monitor> {
-        let (reader, writer) = UnixStream::pair()?;
         let watcher = Watcher::new(Arc::clone(shared), settings);
-        reader.set_read_timeout(watcher.tick_length())?;
-        let mut monitor = Monitor { quit: None, _bell: writer.try_clone()? };
-        if settings.dump_on_quit {
-            monitor.quit = Some(pipe::register(SIGQUIT, writer)?);
-        }
-        thread::Builder::new().name("sward-monitor".into()).spawn_scoped(scope, || watcher.run(reader))?;
-        Ok(monitor)
+        let over = Arc::new(AtomicBool::new(false));
+        let watch = Watch::new();
+        let quit = settings.dump_on_quit.then(Quit::take).transpose()?;
+        let dumps = quit.is_some();
+        let thread = thread::Builder::new().name("sward-monitor".into());
+        let ends = Arc::clone(&over);
+        thread.spawn_scoped(scope, move || watcher.run(watch, dumps, &ends))?;
+        Ok(Monitor { _quit: quit, over })
     }
 }
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        // This drops the other writing end.
-        self.quit.map(unregister);
+        end_watch(&self.over);
     }
 }
 
@@ -91,17 +86,18 @@ impl Watcher {
         stall.into_iter().chain(standstill).min()
     }
 
-    fn run(mut self, mut bell: UnixStream) {
-        let mut rings = [0; 64];
+    fn run(mut self, mut watch: Watch, dumps: bool, over: &AtomicBool) {
+        let next_tick = |watcher: &Watcher| watcher.tick_length().map(|length| Instant::now() + length);
+        let mut deadline = next_tick(&self);
         loop {
-            match bell.read(&mut rings) {
-                Ok(0) => return,
-                Ok(_) => report::post(dump::describe(&self.shared)),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    self.tick()
+            match watch.wait(over, deadline) {
+                News::Over => return,
+                News::Signal if dumps => report::post(dump::describe(&self.shared)),
+                News::Signal => {}
+                News::Tick => {
+                    self.tick();
+                    deadline = next_tick(&self);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
             }
         }
     }

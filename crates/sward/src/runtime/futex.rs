@@ -1,11 +1,11 @@
-//! `futex(2)`: how an OS thread sleeps on its wake-up word. Green threads never come here.
+//! `futex(2)`: how an OS thread sleeps on its wake-up word, or on news for all who watch. Green threads never come here.
 
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 /// Sleeps while `word` is `expected`. False once the deadline has passed. May return early.
-pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if remaining == Some(Duration::ZERO) {
         return false;
@@ -26,6 +26,14 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -
         )
     };
     true
+}
+
+/// Wakes all threads that sleep on `word`. Async-signal-safe, but for errno.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    // SAFETY: the call only uses the address as a key.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX)
+    };
 }
 
 /// Wakes the thread that sleeps on `word`.

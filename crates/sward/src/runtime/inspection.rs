@@ -144,10 +144,11 @@ impl Worker {
     #[cold]
     pub(super) fn leave_trace(&self, suspender: &Suspender) {
         let base = ptr::from_ref(suspender).addr();
-        if let Some(mut stack) = self.trace.with(|trace| trace.stack.take()) {
-            let addresses = on_stack(&mut stack, || crate::diagnosis::return_addresses(base));
-            self.trace.with(|trace| *trace = Trace { stack: Some(stack), addresses });
-        }
+        self.trace.with(|trace| {
+            if let Some(stack) = &mut trace.stack {
+                trace.addresses = on_stack(stack, || crate::diagnosis::return_addresses(base));
+            }
+        });
     }
 
     /// Ends the wait of a thread of this worker as a deadline that has passed would; false if the thread has run since
