@@ -8,6 +8,7 @@
 //!   outside.rs      OS threads that wait for green ones         any thread
 //!   deadlock.rs     circles of threads that wait for each other
 //!   monitor.rs      the OS thread that watches a runtime        SIGQUIT, and ticks of
+//!   panic_hook.rs   the message of a panic                      the thread that panics
 //!   quit.rs           SIGQUIT, taken and given back             the handler; any thread
 //!   standstill.rs     nothing can ever run again
 //!   stall.rs          a worker does not switch
@@ -28,6 +29,7 @@ pub(crate) mod holds;
 mod metrics;
 mod monitor;
 pub(crate) mod outside;
+mod panic_hook;
 mod quit;
 mod settings;
 mod stack_use;
@@ -48,6 +50,7 @@ pub(crate) use deadlock::{has_sentence, sentence_of};
 pub use dump::{Dump, dump};
 pub use metrics::{Metrics, metrics};
 pub(crate) use monitor::Monitor;
+pub(crate) use panic_hook::install as name_green_threads_in_panics;
 pub(crate) use settings::Settings;
 pub(crate) use stack_use::StackUse;
 pub(crate) use trace::return_addresses;

@@ -28,6 +28,9 @@ pub(crate) const THREAD: &str = "sward-report";
 /// How much may wait to be written, in bytes. (A single report may be longer, if nothing else waits.)
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 
+/// What a pipe that has any room has room for, in bytes: a page.
+pub(crate) const PIECE_BYTES_MAX: usize = 4096;
+
 /// What a report costs beside its text, in bytes, roughly.
 const OVERHEAD_BYTES: usize = 64;
 
@@ -124,6 +127,13 @@ pub(crate) fn flush() {
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
     flush();
     sward_coroutine::fatal(message)
+}
+
+/// Whether standard error would take up to [`PIECE_BYTES_MAX`] now without holding up the caller. (So does one that fails at once.)
+pub(crate) fn is_open() -> bool {
+    let mut watched = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, and it is valid.
+    unsafe { libc::poll(&mut watched, 1, 0) != 0 }
 }
 
 /// Starts the OS thread. False: the system has none.

@@ -54,7 +54,7 @@ pub(crate) mod worker;
 
 use std::io;
 use std::panic::{Location, resume_unwind};
-use std::sync::{Arc, Once, mpsc};
+use std::sync::{Arc, Once, OnceLock, mpsc};
 
 use sward_engine::{Choice, Engine, EngineKind};
 
@@ -65,7 +65,7 @@ use shared::Shared;
 use task::Task;
 use worker::Worker;
 
-/// Address space of a green thread's stack unless its builder says otherwise, in bytes.
+/// Address space of a green thread's stack unless somebody says otherwise, in bytes.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Address space of the main green thread's stack, in bytes: what a program's `main` has on Linux.
@@ -130,7 +130,7 @@ where
 pub struct Builder {
     workers: Option<usize>,
     engine: Option<EngineKind>,
-    stack_bytes: usize,
+    stack_bytes: Option<usize>,
     dump_on_quit: bool,
 }
 
@@ -141,9 +141,10 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A worker per core, the best engine that the kernel has (or the one that `SWARD_ENGINE` names), stacks of 256 KiB.
+    /// A worker per core, the best engine that the kernel has (or the one that `SWARD_ENGINE` names), stacks of 256 KiB (or as many bytes as
+    /// `RUST_MIN_STACK` says).
     pub fn new() -> Builder {
-        Builder { workers: None, engine: None, stack_bytes: STACK_BYTES, dump_on_quit: true }
+        Builder { workers: None, engine: None, stack_bytes: None, dump_on_quit: true }
     }
 
     /// How many OS threads run green threads. The thread that calls [`run`](Builder::run) is the first.
@@ -163,9 +164,10 @@ impl Builder {
     }
 
     /// Address space of each green thread's stack, in bytes, unless [its builder](crate::thread::Builder::stack_size) says
-    /// otherwise. Only pages that are used take memory.
+    /// otherwise. Only pages that are used take memory. As in std, the environment variable `RUST_MIN_STACK` is for stacks that nobody
+    /// has asked a size for. (The main thread has 8 MiB, as `main` has.)
     pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_bytes = bytes;
+        self.stack_bytes = Some(bytes);
         self
     }
 
@@ -223,7 +225,8 @@ impl Builder {
             self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
         let stealers = queues.iter().map(crossbeam_deque::Worker::stealer).collect();
-        let shared = Arc::new(Shared::new(stealers, self.stack_bytes, kind, &settings));
+        let stack_bytes = self.stack_bytes.unwrap_or_else(default_stack_bytes);
+        let shared = Arc::new(Shared::new(stealers, stack_bytes, kind, &settings));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
         let main_stack = first.promise_stack(MAIN_STACK_BYTES)?;
@@ -239,6 +242,7 @@ impl Builder {
         // sent to the first worker, which is this OS thread.
         let packet = unsafe { Packet::new(main, None) };
 
+        diagnosis::name_green_threads_in_panics();
         diagnosis::register(&shared);
         std::thread::scope(|scope| {
             let monitor = Monitor::start(scope, &shared, &settings);
@@ -267,6 +271,15 @@ impl Builder {
             None => unreachable!("the first worker returns after the main task has"),
         }
     }
+}
+
+/// What `RUST_MIN_STACK` says, or our default. Read once, as std does.
+fn default_stack_bytes() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let value = std::env::var_os("RUST_MIN_STACK");
+        value.and_then(|value| value.to_str()?.parse().ok()).unwrap_or(STACK_BYTES)
+    })
 }
 
 /// Starts all workers but the first, each on an OS thread of its own. Returns when they have opened their engines.

@@ -126,3 +126,30 @@ fn run_says_so_when_main_cannot_have_its_stack() {
     let error = unsafe { builder.run(|| ()) }.unwrap_err();
     assert!(error.to_string().contains("cannot map a stack of 8388608 bytes"), "{error}");
 }
+
+/// The size of a stack that nobody has asked a size for, as std reads it.
+#[test]
+fn rust_min_stack_is_the_default() {
+    const DEFAULT: usize = 3 << 20;
+    if let Some(output) = alone("rust_min_stack_is_the_default", &[("RUST_MIN_STACK", "3145728")]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    fn dig(bytes: usize) -> usize {
+        let frame = std::hint::black_box([1u8; 1024]);
+        if bytes < 2048 { 0 } else { dig(bytes - 1024) + usize::from(std::hint::black_box(frame)[7]) }
+    }
+    // Frames are larger than what lies in them; 256 KiB would overflow.
+    let dig_deep = || thread::spawn(|| dig(DEFAULT / 8)).join().unwrap();
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe {
+        sward::Builder::new().workers(1).run(dig_deep).unwrap();
+        let own = sward::Builder::new().workers(1).stack_size(64 * 1024);
+        let mapped = own.run(|| {
+            thread::spawn(|| ()).join().unwrap();
+            sward::metrics().mapped_stack_bytes
+        });
+        let main_slots = 64 * ((8 << 20) + (64 << 10));
+        assert!(mapped.unwrap() < main_slots + 64 * DEFAULT, "what is asked for counts");
+    }
+}

@@ -136,7 +136,9 @@ fn what_is_said_waits_for_nobody() {
     // standard output that of the command's `output.rs`.
     const MACROS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
     check(|file| {
-        let checked = file.is_source() && !file.name.starts_with("crates/testing/");
+        // A panic's message may be captured by a test harness, which only the macros know.
+        let panics = file.name == "crates/sward/src/diagnosis/panic_hook.rs";
+        let checked = file.is_source() && !file.name.starts_with("crates/testing/") && !panics;
         let product = file.text.split("#[cfg(test)]\nmod tests").next()?;
         let is_call = |line: &str| MACROS.iter().any(|name| has_word(line, &format!("{name}!")));
         let line = code(product).find(|(_, line)| is_call(line))?;

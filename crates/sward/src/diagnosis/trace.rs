@@ -52,6 +52,35 @@ impl Place {
     }
 }
 
+/// What std ends the machinery of a panic with.
+const END_OF_PANIC: &str = "__rust_end_short_backtrace";
+
+/// The frames of a thread that panics, as std's `Backtrace` prints them, without those of the panic's machinery and of the worker.
+pub(super) fn shorten(backtrace: &str) -> String {
+    let is_start =
+        |line: &&str| line.split_once(": ").is_some_and(|(number, _)| number.trim().parse::<u32>().is_ok());
+    let mut frames: Vec<Vec<&str>> = Vec::new();
+    for line in backtrace.lines() {
+        match frames.last_mut() {
+            Some(frame) if !is_start(&line) => frame.push(line),
+            _ => frames.push(vec![line]),
+        }
+    }
+    let name = |frame: &[&'_ str]| frame[0].split_once(": ").map_or("", |(_, name)| name).to_owned();
+    let first =
+        frames.iter().position(|frame| name(frame).contains(END_OF_PANIC)).map_or(0, |place| place + 1);
+    let mut text = String::new();
+    for (number, frame) in frames[first..].iter().enumerate() {
+        let name = name(frame);
+        if BOTTOM.holds(&name, frame.get(1).unwrap_or(&"")) {
+            break;
+        }
+        let _ = writeln!(text, "{number:>4}: {name}");
+        frame[1..].iter().for_each(|line| text.extend([line, "\n"]));
+    }
+    text
+}
+
 /// Frames of assembly that nobody wants to see.
 const TRAMPOLINES: [&str; 2] = ["__rust", "stack_"];
 
