@@ -218,8 +218,13 @@ impl Engine for Faulty {
             // SAFETY: it is in flight, since it was late.
             unsafe { operation.as_ref() }.set_result(-libc::ECANCELED);
             self.hold(operation);
-        } else if self.shadows.contains_key(&operation) && !self.cancels.contains(&operation) {
-            self.cancels.push(operation);
+        } else if let Some(shadow) = self.shadows.get(&operation) {
+            if self.dice.one_in(2) {
+                // SAFETY: what has a shadow is in flight in the inner engine.
+                unsafe { self.inner.cancel(NonNull::from(&shadow.operation)) };
+            } else if !self.cancels.contains(&operation) {
+                self.cancels.push(operation);
+            }
         }
     }
 
