@@ -21,11 +21,13 @@ mod thread;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use queue::{Fifo, Lifo, Priority};
 use sync::semaphore::Semaphore;
-use sync::{Barrier, Condvar, Event, Mutex, Once, ReentrantMutex, RwLock};
+use sync::{
+    Barrier, Condvar, Event, LazyLock, Mutex, Once, OnceLock, Pool, ReentrantMutex, RwLock, WaitGroup,
+};
 use thread::{Kind, spawn};
 
 const INTERLEAVINGS: usize = 10_000;
@@ -251,6 +253,121 @@ fn once() {
             assert_eq!(count.load(Ordering::Relaxed), 1);
         });
         assert!(once.is_completed());
+    });
+}
+
+/// All get the value that one of them makes, or that the main thread sets. (That a closure panics is left out: shuttle does not switch
+/// while a thread unwinds.)
+#[test]
+fn once_lock() {
+    check(|| {
+        let cell = Arc::new(OnceLock::new());
+        let made = Arc::new(AtomicUsize::new(0));
+        let (shared, count) = (Arc::clone(&cell), Arc::clone(&made));
+        let threads = start(move |index| {
+            let value = if index == 1 {
+                shared.wait()
+            } else {
+                shared.get_or_init(|| {
+                    shuttle::thread::yield_now();
+                    count.fetch_add(1, Ordering::Relaxed);
+                    Box::new(index)
+                })
+            };
+            assert_eq!(Some(value), shared.get());
+        });
+        threads[0].cancel();
+        let set = cell.set(Box::new(9));
+        assert_eq!(cell.get().is_some_and(|value| **value == 9), set.is_ok());
+        threads.into_iter().for_each(thread::Thread::join);
+        assert_eq!(made.load(Ordering::Relaxed), usize::from(set.is_err()));
+    });
+}
+
+#[test]
+fn lazy_lock() {
+    check(|| {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let lazy = Arc::new(LazyLock::new(move || {
+            shuttle::thread::yield_now();
+            count.fetch_add(1, Ordering::Relaxed)
+        }));
+        three(move |index| {
+            assert!(index != 1 || LazyLock::get(&lazy).is_none_or(|value| *value == 0));
+            assert_eq!(**lazy, 0);
+            assert_eq!(LazyLock::get(&lazy), Some(&0));
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn wait_group() {
+    check(|| {
+        let group = WaitGroup::new();
+        let done = Arc::new(AtomicUsize::new(0));
+        let members: Vec<_> = [Kind::Green, Kind::Os]
+            .into_iter()
+            .map(|kind| {
+                let (member, done) = (group.clone(), Arc::clone(&done));
+                spawn(kind, move || {
+                    let another = member.clone();
+                    drop(member);
+                    done.fetch_add(1, Ordering::Relaxed);
+                    drop(another);
+                })
+            })
+            .collect();
+        // One waits for its own clone as well, which is gone when it waits.
+        let (other, count) = (group.clone(), Arc::clone(&done));
+        let waits = spawn(Kind::Green, move || {
+            other.wait();
+            assert_eq!(count.load(Ordering::Relaxed), 2);
+        });
+        if group.wait_timeout(Duration::ZERO) {
+            assert_eq!(done.load(Ordering::Relaxed), 2);
+        }
+        waits.join();
+        members.into_iter().for_each(thread::Thread::join);
+    });
+}
+
+/// Two things at most are there at a time, whether lent, idle, or being made or dropped.
+#[test]
+fn pool() {
+    struct Thing(Arc<AtomicUsize>);
+    impl Drop for Thing {
+        fn drop(&mut self) {
+            shuttle::thread::yield_now();
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    check(|| {
+        let there = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&there);
+        let pool = Arc::new(Pool::new(2, move || {
+            assert!(count.fetch_add(1, Ordering::Relaxed) < 2);
+            shuttle::thread::yield_now();
+            Ok::<_, ()>(Thing(Arc::clone(&count)))
+        }));
+        let shared = Arc::clone(&pool);
+        let threads = start(move |index| {
+            drop(shared.get());
+            let thing = if index == 2 { shared.get_timeout(Duration::ZERO).ok() } else { shared.get().ok() };
+            shuttle::thread::yield_now();
+            match thing {
+                Some(thing) if index == 0 => thing.discard(),
+                thing => drop(thing),
+            }
+            assert!(shared.lent() <= 2);
+        });
+        threads.into_iter().for_each(thread::Thread::join);
+        assert_eq!((pool.lent(), pool.idle()), (0, there.load(Ordering::Relaxed)));
+        pool.clear();
+        assert_eq!((pool.idle(), there.load(Ordering::Relaxed)), (0, 0));
+        drop((pool.get(), pool.get()));
+        assert_eq!(pool.idle(), 2);
     });
 }
 

@@ -41,6 +41,7 @@ pub(crate) mod reason;
 mod roster;
 pub(crate) mod scope_data;
 pub(crate) mod shared;
+mod sleepers;
 #[cfg_attr(not(feature = "tracing"), path = "runtime/no_span.rs")]
 pub(crate) mod span;
 pub(crate) mod stack_order;

@@ -2,6 +2,8 @@
 
 #[path = "../../../crates/sward/src/runtime/mailbox.rs"]
 pub(crate) mod mailbox;
+#[path = "../../../crates/sward/src/runtime/sleepers.rs"]
+pub(crate) mod sleepers;
 #[path = "../../../crates/sward/src/runtime/wake_word.rs"]
 pub(crate) mod wake_word;
 

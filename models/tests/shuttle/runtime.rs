@@ -12,8 +12,9 @@ pub(crate) mod current {
 
     pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
         // The model's main thread has no task yet.
-        let task = CURRENT
-            .with(|current| current.borrow_mut().get_or_insert_with(|| Arc::new(Task::new(Kind::Os))).clone());
+        let task = CURRENT.with(|current| {
+            current.borrow_mut().get_or_insert_with(|| Arc::new(Task::new(Kind::Os))).clone()
+        });
         action(&task)
     }
 
@@ -153,6 +154,11 @@ pub(crate) mod wait {
     }
 
     pub(crate) fn count_operation() {}
+
+    /// Cancels come only where threads wait in a list, and what is shielded here does not wait.
+    pub(crate) fn shield<T>(action: impl FnOnce() -> T) -> T {
+        action()
+    }
 
     pub(crate) fn is_cancel_due() -> bool {
         with_current_task(|task| task.is_cancelled())

@@ -6,14 +6,20 @@ mod barrier;
 mod condvar;
 #[path = "../../../crates/sward/src/sync/event.rs"]
 mod event;
+#[path = "../../../crates/sward/src/sync/lazy_lock.rs"]
+mod lazy_lock;
 #[path = "../../../crates/sward/src/sync/lot.rs"]
 mod lot;
 #[path = "../../../crates/sward/src/sync/mutex.rs"]
 mod mutex;
 #[path = "../../../crates/sward/src/sync/once.rs"]
 mod once;
+#[path = "../../../crates/sward/src/sync/once_lock.rs"]
+mod once_lock;
 #[path = "../../../crates/sward/src/sync/poison.rs"]
 mod poison;
+#[path = "../../../crates/sward/src/sync/pool.rs"]
+mod pool;
 #[path = "../../../crates/sward/src/sync/raw_mutex.rs"]
 mod raw_mutex;
 #[path = "../../../crates/sward/src/sync/raw_rwlock.rs"]
@@ -26,14 +32,20 @@ mod rwlock;
 pub(crate) mod semaphore;
 #[path = "../../../crates/sward/src/sync/short_lock.rs"]
 pub(crate) mod short_lock;
+#[path = "../../../crates/sward/src/sync/wait_group.rs"]
+mod wait_group;
 #[path = "../../../crates/sward/src/sync/wait_list.rs"]
 pub(crate) mod wait_list;
 
 pub(crate) use barrier::Barrier;
 pub(crate) use condvar::Condvar;
 pub(crate) use event::Event;
+pub(crate) use lazy_lock::LazyLock;
 pub(crate) use mutex::{Mutex, MutexGuard};
 pub(crate) use once::Once;
+pub(crate) use once_lock::OnceLock;
+pub(crate) use pool::Pool;
 pub(crate) use reentrant_mutex::ReentrantMutex;
 pub(crate) use rwlock::RwLock;
 pub(crate) use std::sync::PoisonError;
+pub(crate) use wait_group::WaitGroup;

@@ -1,7 +1,7 @@
 //! What the workers of one runtime share, and what the outside sees of it.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
@@ -10,6 +10,7 @@ use sward_engine::{EngineKind, Waker};
 use super::counters::Counters;
 use super::mailbox::{Mailbox, Message};
 use super::scope_data::ScopeData;
+use super::sleepers::Sleepers;
 use super::stack_order::Redeemed;
 use super::task::Task;
 use crate::diagnosis::{self, StackUse};
@@ -20,7 +21,7 @@ pub(crate) struct Shared {
     /// Unstarted tasks from outside the workers.
     injector: Injector<Arc<Task>>,
     /// Workers that sleep and would take unstarted tasks.
-    sleepers: AtomicUsize,
+    sleepers: Sleepers,
     /// The main closure has returned: nothing new is started.
     stopping: AtomicBool,
     /// Address space of a stack unless the thread's builder says otherwise.
@@ -65,7 +66,7 @@ impl Shared {
         Shared {
             workers: workers.collect(),
             injector: Injector::new(),
-            sleepers: AtomicUsize::new(0),
+            sleepers: Sleepers::new(),
             stopping: AtomicBool::new(false),
             stack_bytes,
             exit: Mutex::new(None),
@@ -184,18 +185,14 @@ impl Shared {
 
     /// Some queue of unstarted tasks has got one: wakes a worker if one sleeps.
     pub(crate) fn work_has_come(&self) {
-        fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        if let Some(worker) = (0..self.workers()).find(|&worker| self.workers[worker].mailbox.claim_wake()) {
+        if let Some(worker) = self.sleepers.claim(self.workers.iter().map(|worker| &worker.mailbox)) {
             self.wake(worker);
         }
     }
 
     /// The lightest of the workers that sleep, if it has far fewer threads than `worker`: not even eight ninths of them less four.
     pub(crate) fn lighter_sleeper(&self, worker: usize) -> Option<usize> {
-        if self.sleepers.load(Ordering::Relaxed) == 0 {
+        if !self.sleepers.are_there() {
             return None;
         }
         let threads = |worker: usize| {
@@ -229,12 +226,11 @@ impl Shared {
     }
 
     pub(crate) fn enter_sleep(&self) {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.sleepers.enter();
     }
 
     pub(crate) fn leave_sleep(&self) {
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.sleepers.leave();
     }
 
     /// Takes an unstarted task from the injector or from another worker.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Event;
+use crate::primitive::{AtomicUsize, Ordering};
 
 /// Lets a thread wait until all clones of a handle are gone.
 ///
