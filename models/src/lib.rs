@@ -3,8 +3,8 @@
 //!
 //! | test | checker | what is checked |
 //! |---|---|---|
-//! | `loom` | all interleavings, and what weak memory allows | park and unpark (`runtime/wake_word.rs`), a worker's sleep and end (`runtime/mailbox.rs`) |
-//! | `shuttle` | thousands of random interleavings | the lists of waiters, and the locks, channels and queues over them |
+//! | `loom` | all interleavings, and what weak memory allows | park and unpark (`runtime/wake_word.rs`), a worker's sleep and end (`runtime/mailbox.rs`, `runtime/sleepers.rs`), what the end of a group makes visible |
+//! | `shuttle` | thousands of random interleavings | the lists of waiters, and the locks, cells, channels, queues and pools over them |
 //!
 //! ```text
 //! cargo test --release --manifest-path models/Cargo.toml

@@ -1,4 +1,4 @@
-//! The lists of waiters, and the locks, channels and queues over them, in random interleavings; with cancels and deadlines
+//! The lists of waiters, and the locks, cells, channels, queues and pools over them, in random interleavings; with cancels and deadlines
 //! that come at any moment. A lost wake-up shows as a deadlock, which shuttle reports with the schedule that led to it.
 
 #![allow(dead_code, reason = "the files are included as they are")]
