@@ -1,4 +1,4 @@
-//! `sward compare`: the flags of the library [`sward_compare`], and the hidden command in which it does what needs a process of its own.
+//! `sward compare`: the flags of the library [`sward_compare`], and the hidden command that runs its steps.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,18 @@ use sward_compare::{Experiment, Mode, Request};
 
 use crate::{duration, interrupt, output};
 
-/// Measure every I/O model on this machine, and draw what came out: one HTML page, no network needed
+/// Measure every I/O model on this machine and draw the results, on one HTML page without scripts
 #[derive(clap::Args)]
 #[command(after_help = "\
-Each server runs in a process of its own, on a core of its own where there are two; `sward load` in another one loads it. \
-Rounds are interleaved (A B C A B C), so that what disturbs the machine for a while disturbs all alike.
+Each server runs in a process of its own and `sward load` in another, each on its own core if there are two. Rounds are \
+interleaved (A B C A B C), so that what disturbs the machine for a while disturbs all alike.
 
 Try it:
   sward compare --quick
   sward compare --cpu --tasks
   sward compare --subjects epoll,threads --with 'mine=./my-server --port {port}'")]
 pub(crate) struct Compare {
-    /// Be done within a minute: fewer points, shorter windows
+    /// Finish within a minute: fewer points, shorter windows
     #[arg(long, conflicts_with = "full")]
     quick: bool,
 
@@ -34,19 +34,19 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Also write all measurements as CSV, a line per round
+    /// Also write all measurements as CSV, a line for each
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
-    /// Also write each picture as an SVG file into this folder
+    /// Also write each chart as an SVG file into this folder
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
 
-    /// Another server that upper-cases or echoes what it gets; a shell runs CMD, with {port} replaced (repeatable)
+    /// Also compare your server, which upper-cases or echoes what it receives; a shell runs CMD, with {port} replaced (repeatable)
     #[arg(long, value_name = "NAME=CMD")]
     with: Vec<String>,
 
-    /// Only these of our own servers [default: all that work here]
+    /// Compare only these of our own servers [default: all that work here]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     subjects: Option<Vec<String>>,
 
@@ -54,7 +54,7 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     connections: Option<Vec<u32>>,
 
-    /// Numbers of connections that are watched and silent
+    /// Numbers of silent connections
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     idle_connections: Option<Vec<u32>>,
 
@@ -82,15 +82,15 @@ pub(crate) struct Compare {
     #[arg(long, help_heading = "Experiments [default: all of them]")]
     rest: bool,
 
-    /// How long a sleeping server takes to answer
+    /// How long a sleeping server takes to reply
     #[arg(long, help_heading = "Experiments [default: all of them]")]
     wakeup: bool,
 
-    /// Counting in a loop: one after another, green threads, OS threads, processes; and Python, if it is there
+    /// Counting in a loop: serially, on green threads, on OS threads, in processes; and in Python, if it is installed
     #[arg(long, help_heading = "Experiments [default: all of them]")]
     cpu: bool,
 
-    /// How many threads fit, green ones and those of the OS, and what one costs
+    /// How many green threads and OS threads fit, and what each costs
     #[arg(long, help_heading = "Experiments [default: all of them]")]
     tasks: bool,
 }
@@ -124,7 +124,7 @@ impl Compare {
         finished.written
     }
 
-    /// Those that are named, or all of them.
+    /// Returns the experiments that are named, or all of them.
     fn experiments(&self) -> Vec<Experiment> {
         let flags = [self.active, self.idle, self.rest, self.wakeup, self.cpu, self.tasks];
         let all = flags.iter().all(|flag| !flag);
@@ -139,18 +139,18 @@ impl Compare {
 
 /// A part of `sward compare` in a process of its own
 #[derive(clap::Args)]
-pub(crate) struct Step {
+pub(crate) struct CompareStep {
     /// What to do, as JSON
     step: String,
 }
 
-impl Step {
+impl CompareStep {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         output::print(&sward_compare::perform(&self.step)?)
     }
 }
 
-/// The command as it was typed, but for the path of the program.
+/// Returns the command as it was typed, but for the path of the program.
 fn typed_command() -> String {
     let quoted = |argument: String| {
         let plain = |letter: char| letter.is_alphanumeric() || "-_=./,:+%@".contains(letter);

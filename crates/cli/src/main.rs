@@ -35,7 +35,7 @@ enum Command {
     Compare(Box<compare::Compare>),
     Top(top::Top),
     #[command(hide = true)]
-    CompareStep(compare::Step),
+    CompareStep(compare::CompareStep),
 }
 
 fn main() -> ExitCode {

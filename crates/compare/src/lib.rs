@@ -169,7 +169,7 @@ impl Request {
     }
 }
 
-/// What a reader has to know before anything is measured.
+/// Returns remarks that hold before anything is measured.
 fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
     let mut notes = plan.notes.clone();
     notes.push(match (pinning.server, pinning.generator) {
@@ -183,7 +183,7 @@ fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
         notes.push("This is a debug build: build with --release before you believe a figure.".to_owned());
     }
     if machine.cores.len() > 2 {
-        notes.push("Each server may use one core, however many there are, so that models are compared and not cores.".to_owned());
+        notes.push("Each server may use one core only, so that models are compared and not numbers of cores.".to_owned());
     }
     notes
 }
@@ -193,7 +193,7 @@ fn comparison(bench: Bench, machine: Machine, mut notes: Vec<String>) -> Compari
     notes.extend(bench.notes);
     if bench.left_out > 0 {
         notes.push(format!(
-            "{} measurements were left out, since the time was up; without --quick all are made.",
+            "{} measurements were skipped because the time was up; without --quick, none is.",
             bench.left_out
         ));
     }

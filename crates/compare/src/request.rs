@@ -146,7 +146,7 @@ impl Request {
         }
         ensure!(
             !plan.subjects.is_empty(),
-            "no server is left to be measured; name some with --subjects, or bring one with --with"
+            "no server is left to measure; name some with --subjects, or add one with --with"
         );
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Answer {
         match self {
             Answer::Holds => "holds here",
             Answer::DoesNotHold => "does not hold here",
-            Answer::NotClear => "cannot be told here",
+            Answer::NotClear => "is unclear here",
             Answer::NotMeasured => "was not measured",
         }
     }
@@ -63,7 +63,7 @@ impl Verdict {
         let (answer, sentence) = match judgement {
             Some((true, sentence)) => (Answer::Holds, sentence),
             Some((false, sentence)) => (Answer::DoesNotHold, sentence),
-            None => (Answer::NotMeasured, format!("It takes {needs}, without failures.")),
+            None => (Answer::NotMeasured, format!("This needs {needs}, measured without failures.")),
         };
         Verdict { experiment, claim, answer, sentence }
     }

@@ -1,4 +1,4 @@
-//! CPU time and memory of processes.
+//! CPU time and memory of processes, their children and names.
 //!
 //! CPU time is user and system time of all threads, from the kernel's clock of the process: it counts nanoseconds and keeps the time of
 //! threads that have ended, which the files in `/proc/PID/task` do not. The kernel brings it up to date when a thread is switched out
@@ -10,6 +10,8 @@ use std::time::Duration;
 use nix::time::ClockId;
 use nix::unistd::Pid;
 use procfs::process::Process;
+
+use crate::terminal::printable;
 
 /// The highest number that a process can have on Linux. The kernel's numbers of clocks have no room for much more.
 const PROCESS_MAX: u32 = 1 << 22;
@@ -74,6 +76,13 @@ fn cpu_time(process: u32) -> Option<Duration> {
 pub fn children(process: u32) -> Vec<u32> {
     let threads = open(process).and_then(|process| process.tasks().ok());
     threads.into_iter().flatten().filter_map(|thread| thread.ok()?.children().ok()).flatten().collect()
+}
+
+/// Returns the kernel's name for a process, with its control characters made visible; empty if there is no such process.
+#[must_use]
+pub fn name(process: u32) -> String {
+    let name = open(process).and_then(|process| Some(process.stat().ok()?.comm)).unwrap_or_default();
+    printable(&name).into_owned()
 }
 
 /// Returns the memory that a process holds, in bytes: resident pages and page tables. It is 0 if there is no such process.

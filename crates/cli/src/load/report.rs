@@ -164,13 +164,13 @@ impl Report {
             && self.messages_per_second < rate * RATE_REACHED
         {
             notes.push(format!(
-                "{}/s were asked for: server or generator did not keep up, and latencies contain the waiting",
+                "{}/s were asked for: the server or the generator did not keep up, so latencies include the wait",
                 rate_text(rate)
             ));
         }
         if self.rate.is_none() && self.generator_cpu_percent >= GENERATOR_BUSY * 100.0 * self.workers as f64 {
             notes.push(
-                "the generator is at its limit, the server may do more: try --workers, or more --size"
+                "the generator is at its limit, so the server may do more: try --workers or a larger --size"
                     .to_owned(),
             );
         }

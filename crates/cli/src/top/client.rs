@@ -17,8 +17,9 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde_json::Value;
 use sward::time::Duration;
+use sward_measure::process::name;
 
-use super::find::{Found, name};
+use super::find::Found;
 use super::snapshot::Snapshot;
 
 /// The version of the protocol that this command speaks.
@@ -141,7 +142,7 @@ fn verify(stream: &UnixStream, found: &Found) -> anyhow::Result<()> {
     let (shown, peer) =
         (found.path.display(), getsockopt(stream, PeerCredentials).context("asking who listens")?);
     if let Some(wanted) = found.process.filter(|&wanted| i64::from(wanted) != i64::from(peer.pid())) {
-        let (process, name) = (peer.pid(), name(peer.pid()));
+        let (process, name) = (peer.pid(), name(peer.pid().unsigned_abs()));
         bail!(
             "process {wanted} has no console: {shown} is that of process {process} ({name}). Start each with a path of its own, or \
              with a directory"

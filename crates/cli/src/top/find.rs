@@ -1,28 +1,28 @@
-//! Whose console is meant: a process, a path, or a local address on which the program listens.
+//! Finds the console of a process, at a path, or of a program that listens on a local address.
 //!
-//! A process's console is where its own `SWARD_CONSOLE` says, which the kernel shows to its owner (`/proc/PID/environ`). An address is first
-//! made a list of processes: `/proc/net/tcp` names the sockets that listen there, `/proc/PID/fd` who has them open.
+//! A process's console is where its own `SWARD_CONSOLE` says, which the kernel shows to the process's owner (`/proc/PID/environ`). For an
+//! address, `/proc/net/tcp` names the sockets that listen there, and `/proc/PID/fd` the processes that have them open.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::ffi::OsStrExt;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use sward_measure::terminal::printable;
+use anyhow::{Context, anyhow, bail};
+use procfs::ProcError;
+use procfs::net::{self, TcpState};
+use procfs::process::{FDTarget, Process, all_processes};
+use sward_measure::process::{children, name};
 
-/// Where a console is, and of which process it should be.
+/// The path of a console, and the process that it should belong to.
 pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) process: Option<u32>,
 }
 
-/// The console that `target` means.
+/// Finds the console that `target` names.
 ///
 /// # Errors
 /// There is none, or there are several.
@@ -47,7 +47,7 @@ pub(super) fn find(target: &str) -> anyhow::Result<Found> {
 
 // ---- a process ------------------------------------------------------------------------------------------------------
 
-/// A process's own console, or that of its children, if it is one.
+/// Finds the console of a process, or else that of its only child with one.
 fn of_process(process: u32) -> anyhow::Result<Found> {
     let wanted = wanted_console(process)?;
     let mut found = vec![(process, wanted.clone())];
@@ -65,142 +65,93 @@ fn of_process(process: u32) -> anyhow::Result<Found> {
     only(found, &format!("process {process} has several children with a console"))
 }
 
-/// Where the process was told to have its console.
-fn wanted_console(process: u32) -> anyhow::Result<PathBuf> {
-    let folder = Path::new("/proc").join(process.to_string());
-    let environment = fs::read(folder.join("environ")).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => anyhow::anyhow!(
-            "there is no process {process}; give the number of one that runs (`pgrep -a NAME` lists them), or the address that it listens on"
+/// Returns where the process was told to have its console.
+fn wanted_console(number: u32) -> anyhow::Result<PathBuf> {
+    let open = i32::try_from(number).map_err(|_| ProcError::NotFound(None)).and_then(Process::new);
+    let found = open.and_then(|process| Ok((process.environ()?, process)));
+    let (environment, process) = found.map_err(|error| match error {
+        ProcError::NotFound(_) => anyhow!(
+            "there is no process {number}; give the number of one that runs (`pgrep -a NAME` lists them), or the address that it listens on"
         ),
-        ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("process {process} is another user's; run sward top as that user")
+        ProcError::PermissionDenied(_) => {
+            anyhow!("process {number} is another user's; run sward top as that user")
         }
-        _ => anyhow::Error::new(error).context(format!("looking at process {process}")),
+        _ => anyhow::Error::new(error).context(format!("looking at process {number}")),
     })?;
-    let mut variables = environment.split(|&byte| byte == 0);
-    let wanted = variables.find_map(|variable| variable.strip_prefix(b"SWARD_CONSOLE="));
-    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+    let wanted = environment.get(OsStr::new("SWARD_CONSOLE")).filter(|wanted| !wanted.is_empty());
+    let Some(wanted) = wanted else {
         bail!(
-            "process {process} ({}) has no console; start it with SWARD_CONSOLE=PATH (if it is a sward program), where PATH may \
+            "process {number} ({}) has no console; start it with SWARD_CONSOLE=PATH (if it is a sward program), where PATH may \
              be a directory",
-            name(process)
+            name(number)
         );
     };
-    // Relative to where it was started, which is usually where it still is.
-    let base = fs::read_link(folder.join("cwd")).unwrap_or_default();
-    let path = base.join(OsStr::from_bytes(wanted));
-    Ok(if path.is_dir() { path.join(format!("{process}.sock")) } else { path })
-}
-
-fn children(process: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-        .collect()
-}
-
-/// What the kernel calls a process, control characters made visible.
-pub(super) fn name(process: impl Display) -> String {
-    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    printable(name.trim()).into_owned()
+    // Relative to the directory it was started in, where it usually still is.
+    let path = process.cwd().unwrap_or_default().join(wanted);
+    Ok(if path.is_dir() { path.join(format!("{number}.sock")) } else { path })
 }
 
 // ---- an address -----------------------------------------------------------------------------------------------------
 
-/// The console of whoever listens there.
+/// Finds the console of the process that listens on an address.
 fn of_address(host: &str, target: &str) -> anyhow::Result<Found> {
-    // Without a host, any will do.
+    // Without a host, any address matches.
     let wanted = if host.is_empty() { format!("0.0.0.0{target}") } else { target.to_owned() };
     let wanted: Vec<SocketAddr> = wanted
         .to_socket_addrs()
         .with_context(|| format!("looking up {target}, which should be HOST:PORT"))?
         .collect();
-    let inodes: HashSet<String> = listening_sockets()
-        .filter_map(|(address, inode)| {
-            let matches = |wanted: &SocketAddr| {
-                let (one, other) = (wanted.ip(), address.ip());
-                wanted.port() == address.port()
-                    && (one == other || one.is_unspecified() || other.is_unspecified())
-            };
-            wanted.iter().any(matches).then(|| format!("socket:[{inode}]"))
-        })
-        .collect();
+    let is_wanted = |address: SocketAddr| {
+        let matches = |wanted: &SocketAddr| {
+            let (one, other) = (wanted.ip(), address.ip());
+            wanted.port() == address.port()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        };
+        wanted.iter().any(matches)
+    };
+    // A kernel without IPv6 has no table for it.
+    let sockets = [net::tcp(), net::tcp6()].into_iter().flatten().flatten();
+    let listeners = sockets.filter(|socket| socket.state == TcpState::Listen && is_wanted(socket.local_address));
+    let inodes: HashSet<u64> = listeners.map(|socket| socket.inode).collect();
     if inodes.is_empty() {
         bail!(
             "nobody listens on {target} on this machine, and sward top shows programs of this machine only; `ss -ltn` lists who listens"
         );
     }
-    let holders: Vec<u32> = processes().filter(|&process| holds_any(process, &inodes)).collect();
+    let processes = all_processes().context("listing the processes")?.flatten();
+    let holders = processes.filter(|process| holds_any(process, &inodes));
+    let holders: Vec<u32> = holders.map(|process| process.pid().unsigned_abs()).collect();
     let Some(&first) = holders.first() else {
         bail!("whoever listens on {target} is another user's process; run sward top as that user");
     };
     let own = |&process: &u32| Some((process, wanted_console(process).ok()?));
     let found: Vec<_> = holders.iter().filter_map(own).filter(|(_, path)| is_socket(path)).collect();
     if found.is_empty() {
-        // It says why not.
+        // The error says why not.
         return of_process(first);
     }
     only(found, &format!("several processes listen on {target}"))
 }
 
-/// TCP sockets of this machine that listen: where, and their file numbers.
-fn listening_sockets() -> impl Iterator<Item = (SocketAddr, String)> {
-    const LISTEN: &str = "0A";
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-    let lines =
-        tables.into_iter().flat_map(|table| table.lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
-    lines.filter_map(|line| {
-        // sl, local, remote, state, queues, timer, retransmits, user, time-out, inode
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let (&local, &state, &inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
-        (state == LISTEN).then(|| Some((parse_address(local)?, inode.to_owned())))?
-    })
-}
-
-/// An address as the kernel prints it: words of 32 bits in hexadecimal, each in the machine's order, then the port.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (words, port) = text.split_once(':')?;
-    let word = |index: usize| {
-        let digits = words.get(8 * index..8 * index + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    let ip = match words.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        _ => {
-            let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
-            IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))
-        }
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
-}
-
-fn processes() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-/// Whether the process has one of these files open; no, if that is not ours to know.
-fn holds_any(process: u32, files: &HashSet<String>) -> bool {
-    let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten();
-    let mut targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    targets.any(|target| target.to_str().is_some_and(|target| files.contains(target)))
+/// Returns whether the process has one of these sockets open. Of other users' processes the kernel does not say.
+fn holds_any(process: &Process, inodes: &HashSet<u64>) -> bool {
+    let open = process.fd().into_iter().flatten().flatten();
+    open.into_iter().any(|file| matches!(file.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
 }
 
 // ---- a directory ----------------------------------------------------------------------------------------------------
 
-/// The console in a directory that was given to programs as theirs.
+/// Finds the only console in a directory.
 fn in_directory(directory: &Path) -> anyhow::Result<Found> {
     let entries = fs::read_dir(directory).with_context(|| {
         format!("looking for consoles in {}; name one that you may read", directory.display())
     })?;
     let found = entries.filter_map(|entry| {
         let path = entry.ok()?.path();
-        let process = path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?;
-        // Whoever was killed has left it behind.
-        (is_socket(&path) && Path::new("/proc").join(format!("{process}")).exists())
-            .then_some((process, path))
+        let process: u32 = path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?;
+        // A program that was killed leaves its console behind.
+        let lives = Process::new(process.try_into().ok()?).is_ok();
+        (lives && is_socket(&path)).then_some((process, path))
     });
     let found: Vec<(u32, PathBuf)> = found.collect();
     if found.is_empty() {
@@ -227,20 +178,4 @@ fn only(mut found: Vec<(u32, PathBuf)>, otherwise: &str) -> anyhow::Result<Found
 
 fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn addresses_as_the_kernel_prints_them() {
-        let parse = |text| parse_address(text).map(|address| address.to_string());
-        assert_eq!(parse("0100007F:1F90").as_deref(), Some("127.0.0.1:8080"));
-        assert_eq!(parse("00000000000000000000000001000000:0050").as_deref(), Some("[::1]:80"));
-        assert_eq!(parse("B80D01200000000000000000010000AA:0001").as_deref(), Some("[2001:db8::aa00:1]:1"));
-        assert_eq!(parse("0100007F"), None);
-        assert_eq!(parse("0100:0001"), None);
-    }
 }

@@ -130,14 +130,14 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         title: "Work that only computes",
         about: format!(
             "{jobs} jobs, each of which counts to a large number in a loop: one after another; on green threads of one worker; on OS \
-             threads, by sward::offload; in processes. The same in Python where there is one, with a smaller number. All cores may be used."
+             threads, by sward::offload; in processes. The same in Python, if it is installed, with a smaller number. All cores may be used."
         ),
         figures: vec![Figure {
             name: "counter",
             title: "Speed against one job after another",
             chart: Chart::bars("times as fast as serial", rows.collect()),
             about: format!(
-                "From the start of the first job to the end of the last. {jobs} is the most that {jobs} cores could give."
+                "From the start of the first job to the end of the last. {jobs} cores could reach {jobs} at most."
             ),
             command: "sward compare --cpu".into(),
         }],

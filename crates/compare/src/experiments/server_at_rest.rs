@@ -73,7 +73,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         experiment: REST,
         title: "At rest",
         about: format!(
-            "{} connections are open. Each has had one message answered, and says nothing more. (blocking has one connection: it cannot serve more.)",
+            "{} connections are open. Each has received one reply and says nothing more. (The server blocking has one connection, since it serves one at a time.)",
             count(silent as f64)
         ),
         figures: vec![

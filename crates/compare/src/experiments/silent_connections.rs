@@ -21,7 +21,7 @@ const CURVES: [Curve; 3] = [
         title: "What a message costs the server",
         metric: Metric::ServerCpuUsPerMessage,
         unit: "server CPU, µs per message",
-        about: "User and system time of the server and its children, by message. A flat line means that silent connections cost nothing.",
+        about: "User and system time of the server and its children, for each message. A flat line means that silent connections cost nothing.",
     },
     Curve {
         name: "idle-rate",
@@ -61,7 +61,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         experiment: IDLE,
         title: "Watched but silent connections",
         about: format!(
-            "{ACTIVE_BESIDE_IDLE} connections send as fast as they can. Beside them are connections that say nothing, but could at any \
+            "{ACTIVE_BESIDE_IDLE} connections send as fast as they can. Others say nothing, but might at any \
              moment, so the server has to watch them."
         ),
         figures: comparison.curve_figures(IDLE, &CURVES, X_NAME, &command),

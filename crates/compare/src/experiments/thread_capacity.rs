@@ -126,7 +126,7 @@ fn figures(comparison: &Comparison) -> Vec<Figure> {
             "tasks-memory",
             "Memory for each",
             memory,
-            "Resident memory and page tables while all wait, without the kernel stack that an OS thread has, too (16 KiB \
+            "Resident memory and page tables while all wait, without the kernel stack that an OS thread also has (16 KiB \
              on most kernels). Lower is better.",
         ),
     ]

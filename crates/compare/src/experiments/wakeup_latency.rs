@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 
 const WAKEUP: Experiment = Experiment::Wakeup;
 
-/// Messages a second: so few that the server sleeps before each.
+/// Messages per second: so few that the server sleeps before each.
 const RATE: u32 = 1000;
 
 /// An event loop within this factor of a blocked read wakes as fast.
@@ -42,8 +42,8 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         experiment: WAKEUP,
         title: "Waking up",
         about: format!(
-            "One connection sends a message every {} ms, so the server (but for spin) sleeps before each. The time runs from when the \
-             message was due to its reply, and contains the generator's own way out of sleep, which is the same for all.",
+            "One connection sends a message every {} ms, so every server but spin sleeps before it. Latency counts from when the \
+             message was due. It includes the time in which the generator itself wakes, which is the same for all.",
             1000 / RATE
         ),
         figures: vec![Figure {
@@ -61,7 +61,7 @@ pub(crate) fn chapter(comparison: &Comparison) -> Chapter {
         }],
         verdicts: vec![verdict(comparison)],
         tables: vec![Table {
-            caption: format!("latency of one connection, {RATE} messages a second"),
+            caption: format!("latency of one connection, {RATE} messages per second"),
             columns: vec!["p50".into(), "p99".into()],
             rows: comparison.plan.subjects.iter().map(cells).collect(),
         }],
