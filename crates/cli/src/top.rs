@@ -1,32 +1,33 @@
-//! `sward top`: a running program's green threads, rates, waits and stalls, live.
+//! `sward top`: shows a running program's green threads, rates, waits and stalls, live.
 //!
 //! ```text
-//!   find ──▶ client ──▶ watch ──┬─▶ terminal ──▶ screen     a person
-//!   where    a line there,      └─▶ lines                   a script
-//!            a line back
+//!   find ──▶ client ──▶ watch ──┬─▶ terminal ──▶ screen     for a person
+//!   where    a request,         └─▶ json_lines              for a script
+//!            a snapshot
 //! ```
 //!
 //! | file | holds |
 //! |---|---|
-//! | `find.rs` | which console is meant: by process, by path, by the address that the program listens on |
+//! | `find.rs` | the console of a process, at a path, or of a program that listens on an address |
 //! | `client.rs` | the conversation with it |
-//! | `snapshot.rs` | what it says |
-//! | `rates.rs` | what happened each second between two snapshots |
-//! | `watch.rs` | the present snapshot, its rates, and those before |
-//! | `terminal.rs` | keys, time, the terminal's state |
-//! | `screen.rs` | a picture of a watch |
-//! | `lines.rs` | a line of JSON for each snapshot |
+//! | `snapshot.rs` | its answers |
+//! | `rates.rs` | events per second between two snapshots |
+//! | `watch.rs` | the latest snapshot, its rates, and earlier rates |
+//! | `terminal.rs` | keys, time, and the state of the terminal |
+//! | `screen.rs` | the picture |
+//! | `json_lines.rs` | a line of JSON for each snapshot |
 //!
-//! The program has a console if it was started with `SWARD_CONSOLE`; the protocol is described in the library's `diagnosis/console.rs`.
+//! A program started with `SWARD_CONSOLE` has a console. The library's `diagnosis/console.rs` describes the protocol.
 //!
 //! # JSON
-//! A line for each snapshot: the console's own object, and `rates`: null in the first one, otherwise what happened each second since the one
-//! before: `operations`, `system_calls`, `switches`, `parks`, `steals`, `timers`, `spawned`, `operations_by_engine` (object), `cpu_percent`
-//! (100 is one core), and `workers`, an array for each runtime of `switches` and `cpu_percent` (null if the kernel does not say).
+//! One line for each snapshot: the console's own object with a field `rates`, which is null in the first line and otherwise counts events
+//! per second since the line before: `operations`, `system_calls`, `switches`, `parks`, `steals`, `timers`, `spawned`,
+//! `operations_by_engine` (object), `cpu_percent` (100 is one core), and `workers`, for each runtime an array of `switches` and
+//! `cpu_percent` (null if the kernel does not say).
 
 mod client;
 mod find;
-mod lines;
+mod json_lines;
 mod rates;
 mod screen;
 mod snapshot;
@@ -48,8 +49,8 @@ use watch::Watch;
 /// Watch a running sward program: threads, rates, longest waits, stalls, memory
 #[derive(clap::Args)]
 #[command(after_help = "\
-The program must have been started with SWARD_CONSOLE=PATH: a socket is made there, or in it if it is a directory. Only \
-its user may look.
+Start the program with SWARD_CONSOLE=PATH. It creates a socket there, or in PATH if that is a directory. Only its user may \
+connect.
 
 Try it:
   SWARD_CONSOLE=/tmp sward serve &
@@ -65,11 +66,11 @@ pub(crate) struct Top {
     #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = duration::parse_positive)]
     interval: Duration,
 
-    /// Print a line of JSON for each snapshot (so it is without a terminal, too)
+    /// Print a line of JSON for each snapshot [default without a terminal]
     #[arg(long)]
     json: bool,
 
-    /// Print so many lines of JSON, and end [default: as long as the program runs]
+    /// Print this many lines of JSON and end [default: as long as the program runs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
@@ -85,7 +86,7 @@ impl Top {
         let for_people = !self.json && self.count.is_none() && stdout().is_terminal();
         let end = match for_people {
             true => terminal::show(client, Watch::new(first.snapshot), self.interval)?,
-            false => lines::print(client, first, self.interval, self.count)?,
+            false => json_lines::print(client, first, self.interval, self.count)?,
         };
         match end {
             End::Asked => {}

@@ -183,7 +183,10 @@ fn notes(plan: &Plan, machine: &Machine, pinning: Pinning) -> Vec<String> {
         notes.push("This is a debug build: build with --release before you believe a figure.".to_owned());
     }
     if machine.cores.len() > 2 {
-        notes.push("Each server may use one core only, so that models are compared and not numbers of cores.".to_owned());
+        notes.push(
+            "Each server may use one core only, so that models are compared and not numbers of cores."
+                .to_owned(),
+        );
     }
     notes
 }

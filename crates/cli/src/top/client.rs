@@ -1,4 +1,4 @@
-//! A conversation with a console: a line there, a line back.
+//! The conversation with a console: a line with a request, a line with the answer.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -22,32 +22,32 @@ use sward_measure::process::name;
 use super::find::Found;
 use super::snapshot::Snapshot;
 
-/// The version of the protocol that this command speaks.
+/// The protocol version of this command.
 const VERSION: u64 = 1;
 
-/// A console answers within a fraction of a second, even if its workers do not.
+/// How long to wait for an answer. A console answers within a fraction of a second, even if its workers do not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// No answer is nearly as long, in bytes.
+/// The longest answer, in bytes. No real one is nearly as long.
 const ANSWER_MAX: u64 = 1 << 24;
 
-/// A console that has been connected to.
+/// A connection to a console.
 pub(super) struct Client {
     path: PathBuf,
     stream: BufReader<UnixStream>,
 }
 
-/// One answer: as it is, and as far as it is understood.
-pub(super) struct Answer {
+/// An answer, raw and parsed.
+pub(super) struct ConsoleAnswer {
     pub(super) value: Value,
     pub(super) snapshot: Snapshot,
 }
 
 impl Client {
-    /// Connects to the console that was found, and makes sure whose it is before anything is believed.
+    /// Connects to a console, and verifies whose it is before believing anything.
     ///
     /// # Errors
-    /// There is none, or it may not be used, or it is that of another process than it should be, or of another user.
+    /// There is no console, this user may not use it, or it belongs to another process than it should, or to another user.
     pub(super) fn connect(found: &Found) -> anyhow::Result<Client> {
         let path = &found.path;
         let shown = path.display();
@@ -73,19 +73,19 @@ impl Client {
         Ok(Client { path: path.clone(), stream: BufReader::new(stream) })
     }
 
-    /// From now on, waits for answers as long as it takes.
+    /// Removes the time limit for answers.
     ///
     /// # Errors
-    /// The kernel refuses, which it does not.
+    /// None that a kernel is known to return.
     pub(super) fn wait_for_ever(&self) -> anyhow::Result<()> {
         self.stream.get_ref().set_read_timeout(None).context("taking back a time-out")
     }
 
-    /// Asks how things are. `None`: the program, or at least its last run, is over.
+    /// Requests a snapshot. Returns `None` if the program, or at least its last runtime, has ended.
     ///
     /// # Errors
-    /// There is no answer, or it is none of a console's of this version.
-    pub(super) fn ask(&mut self) -> anyhow::Result<Option<Answer>> {
+    /// There is no answer in time, or it does not come from a console of this version.
+    pub(super) fn ask(&mut self) -> anyhow::Result<Option<ConsoleAnswer>> {
         let mut line = Vec::new();
         let asked = self.stream.get_mut().write_all(b"snapshot\n");
         match asked.and_then(|()| self.stream.by_ref().take(ANSWER_MAX).read_until(b'\n', &mut line)) {
@@ -104,7 +104,7 @@ impl Client {
         self.understand(&line).map(Some)
     }
 
-    fn understand(&self, line: &[u8]) -> anyhow::Result<Answer> {
+    fn understand(&self, line: &[u8]) -> anyhow::Result<ConsoleAnswer> {
         let shown = self.path.display();
         let value: Value = serde_json::from_slice(line).unwrap_or_default();
         let Some(version) = value["sward_console"].as_u64() else {
@@ -123,21 +123,21 @@ impl Client {
         }
         let snapshot = Snapshot::deserialize(&value)
             .with_context(|| format!("the console at {shown} does not say what it should; use the sward top that belongs to the program's version of sward"))?;
-        Ok(Answer { value, snapshot })
+        Ok(ConsoleAnswer { value, snapshot })
     }
 }
 
-/// Connects, and gives up with `WouldBlock` where more clients wait already than may and none is accepted. Writing has the same patience.
+/// Connects, with a time limit for that and for writes. Fails with `WouldBlock` if the backlog stays full.
 fn connect_in_time(path: &Path) -> io::Result<UnixStream> {
     let (flags, patience) = (SockFlag::SOCK_CLOEXEC, TimeVal::seconds(PATIENCE.as_secs() as i64));
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    // For a connect, too.
+    // This limits a connect, too.
     setsockopt(&socket, SendTimeout, &patience)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(UnixStream::from(socket))
 }
 
-/// Asks the kernel who listens: whoever can make a file at the path could say anything.
+/// Asks the kernel who listens, since anybody who can create a file at the path could claim anything.
 fn verify(stream: &UnixStream, found: &Found) -> anyhow::Result<()> {
     let (shown, peer) =
         (found.path.display(), getsockopt(stream, PeerCredentials).context("asking who listens")?);
@@ -157,7 +157,7 @@ fn verify(stream: &UnixStream, found: &Found) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the user `own` can take the word of the user `peer`: of itself, of the superuser, and, as the superuser, of all.
+/// Returns whether the user `own` can trust the user `peer`: itself and the superuser, who trusts all.
 fn may_be_believed(peer: u32, own: u32) -> bool {
     peer == own || peer == 0 || own == 0
 }

@@ -111,7 +111,8 @@ fn of_address(host: &str, target: &str) -> anyhow::Result<Found> {
     };
     // A kernel without IPv6 has no table for it.
     let sockets = [net::tcp(), net::tcp6()].into_iter().flatten().flatten();
-    let listeners = sockets.filter(|socket| socket.state == TcpState::Listen && is_wanted(socket.local_address));
+    let listeners =
+        sockets.filter(|socket| socket.state == TcpState::Listen && is_wanted(socket.local_address));
     let inodes: HashSet<u64> = listeners.map(|socket| socket.inode).collect();
     if inodes.is_empty() {
         bail!(

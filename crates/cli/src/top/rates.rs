@@ -1,12 +1,12 @@
-//! What happened each second between two snapshots.
+//! Rates: events per second between two snapshots.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::snapshot::{Runtime, Snapshot};
+use super::snapshot::{RuntimeSnapshot, Snapshot};
 
-/// Counts a second, over all runtimes.
+/// Events per second, of all runtimes.
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Rates {
     pub(super) operations: f64,
@@ -31,14 +31,14 @@ pub(super) struct WorkerRates {
 }
 
 impl Rates {
-    /// What happened from `before` to `now`; `None` if that took no time. A runtime that has started meanwhile has begun with nothing.
+    /// Returns the rates between two snapshots; `None` if no time has passed. A runtime that started in between counts from 0.
     pub(super) fn between(before: &Snapshot, now: &Snapshot) -> Option<Rates> {
         let elapsed_us = now.uptime_us.checked_sub(before.uptime_us).filter(|&elapsed| elapsed > 0)?;
         let seconds = elapsed_us as f64 / 1e6;
         let mut rates = Rates::default();
         for runtime in &now.runtimes {
             let earlier = before.runtimes.iter().find(|earlier| earlier.main == runtime.main);
-            let rate = |count: fn(&Runtime) -> u64| {
+            let rate = |count: fn(&RuntimeSnapshot) -> u64| {
                 count(runtime).saturating_sub(earlier.map_or(0, count)) as f64 / seconds
             };
             let operations = rate(|runtime| runtime.operations);
@@ -58,7 +58,7 @@ impl Rates {
     }
 }
 
-fn workers(before: Option<&Runtime>, now: &Runtime, seconds: f64) -> Vec<WorkerRates> {
+fn workers(before: Option<&RuntimeSnapshot>, now: &RuntimeSnapshot, seconds: f64) -> Vec<WorkerRates> {
     let each = now.workers.iter().enumerate().map(|(index, worker)| {
         let earlier = before.and_then(|runtime| runtime.workers.get(index));
         let switches = worker.switches.saturating_sub(earlier.map_or(0, |earlier| earlier.switches));
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn runtimes_come_and_go() {
         let before = snapshot(1_000_000, &[runtime(1, "epoll", 900), runtime(2, "spin", 100)]);
-        // The first is over; the second has gone on; a third has begun.
+        // The first runtime has ended, the second goes on, a third has started.
         let now = snapshot(3_000_000, &[runtime(2, "spin", 300), runtime(7, "io_uring", 50)]);
         let rates = Rates::between(&before, &now).unwrap();
         assert_eq!((rates.operations, rates.switches, rates.system_calls), (125.0, 250.0, 375.0));

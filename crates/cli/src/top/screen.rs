@@ -1,4 +1,4 @@
-//! A picture of a watch, as wide and high as the terminal is. Numbers stand first, aligned to the right, then what they are about.
+//! Draws a watch, as large as the terminal. Each row starts with its number, aligned to the right.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -8,49 +8,49 @@ use ratatui::widgets::Paragraph;
 use sward::time::Duration;
 use sward_measure::quantity::{bytes, digits, short};
 
-use super::snapshot::{Runtime, Site, Snapshot, Wait};
+use super::snapshot::{RuntimeSnapshot, Snapshot, SpawnSite, ThreadWait};
 use super::watch::Watch;
 
-/// The width of the first column: the numbers, below the name of what they count.
+/// The width of the first column, which holds the numbers.
 const NUMBER: usize = 14;
 
 /// The width of the rates, below "PER SECOND".
 const RATE: usize = 10;
 
-/// How many rates there are, unless there are several engines.
+/// The number of rates, unless there are several engines.
 const RATES: usize = 7;
 
 const HEADING: Style = Style::new().add_modifier(Modifier::BOLD.union(Modifier::UNDERLINED));
 
-/// What is to be seen.
+/// What is drawn.
 pub(super) struct View<'a> {
     pub(super) watch: &'a Watch,
     pub(super) interval: Duration,
     pub(super) is_paused: bool,
-    pub(super) order: Order,
-    /// The program has not answered for so long.
+    pub(super) order: SiteOrder,
+    /// How long the program has not answered, if that is long.
     pub(super) silence: Option<Duration>,
 }
 
-/// What spawn sites are sorted by.
+/// The order of spawn sites.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SiteOrder {
     Threads,
     LongestWait,
 }
 
-impl Order {
-    pub(super) fn next(self) -> Order {
+impl SiteOrder {
+    pub(super) fn next(self) -> SiteOrder {
         match self {
-            Order::Threads => Order::LongestWait,
-            Order::LongestWait => Order::Threads,
+            SiteOrder::Threads => SiteOrder::LongestWait,
+            SiteOrder::LongestWait => SiteOrder::Threads,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Order::Threads => "threads",
-            Order::LongestWait => "longest wait",
+            SiteOrder::Threads => "threads",
+            SiteOrder::LongestWait => "longest wait",
         }
     }
 }
@@ -61,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     let (width, snapshot) = (usize::from(area.width), view.watch.snapshot());
     let workers = workers(view.watch, width, usize::from(area.height / 4));
     let rates_height = 1 + view.watch.rows().len().max(RATES);
-    // What waits or spawn sites do not need is the others'; otherwise the sites have two fifths, and at least one of them is seen.
+    // Waits and spawn sites share the rest three to two, unless one of them needs less. At least one site is visible.
     let left_over = usize::from(area.height).saturating_sub(2 + rates_height + workers.len() + 1);
     let share = (left_over * 2 / 5).max(left_over.saturating_sub(snapshot.waits.len() + 1));
     let sites = (snapshot.sites.len() + 2).min(share).max(3);
@@ -112,7 +112,7 @@ fn summary<'a>(view: &View<'_>, width: usize) -> Vec<Line<'a>> {
     ]
 }
 
-fn total(snapshot: &Snapshot, count: fn(&Runtime) -> u64) -> u64 {
+fn total(snapshot: &Snapshot, count: fn(&RuntimeSnapshot) -> u64) -> u64 {
     snapshot.runtimes.iter().map(count).sum()
 }
 
@@ -151,7 +151,7 @@ fn rates<'a>(watch: &Watch, area: Rect) -> Vec<Line<'a>> {
     std::iter::once(title).chain(rows).collect()
 }
 
-/// The last values as bars, the highest of them all the way up.
+/// Draws the last values as bars, scaled to the highest.
 fn sparkline(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator, width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let shown: Vec<f64> = values.rev().take(width).collect();
@@ -163,7 +163,7 @@ fn sparkline(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator, w
     shown.iter().rev().map(bar).collect()
 }
 
-/// A line for each worker, and more for one that does not answer; those come first.
+/// Returns a line for each worker, and several for one that does not answer. Stalled workers come first.
 fn workers<'a>(watch: &Watch, width: usize, height_max: usize) -> Vec<Line<'a>> {
     let title =
         heading("WORKERS", &format!("{:>8} {:>12} {:>7}  ENGINE", "THREADS", "SWITCHES/S", "CPU"), width);
@@ -192,7 +192,7 @@ fn workers<'a>(watch: &Watch, width: usize, height_max: usize) -> Vec<Line<'a>> 
     with_rest(title, stalled.into_iter().chain(others).collect(), 0, room, "workers")
 }
 
-fn longest_waits<'a>(waits: &[Wait], width: usize) -> Vec<Line<'a>> {
+fn longest_waits<'a>(waits: &[ThreadWait], width: usize) -> Vec<Line<'a>> {
     let rest = width.saturating_sub(NUMBER + 7);
     let thread = (rest * 3 / 10).min(24);
     let doing = (rest - thread) / 2;
@@ -213,14 +213,14 @@ fn longest_waits<'a>(waits: &[Wait], width: usize) -> Vec<Line<'a>> {
     std::iter::once(heading("LONGEST WAITS", &title, width)).chain(rows).collect()
 }
 
-fn spawn_sites<'a>(snapshot: &Snapshot, order: Order, area: Rect) -> Vec<Line<'a>> {
+fn spawn_sites<'a>(snapshot: &Snapshot, order: SiteOrder, area: Rect) -> Vec<Line<'a>> {
     const LONGEST: usize = 12;
     let width = usize::from(area.width);
     let rest = width.saturating_sub(NUMBER + LONGEST + 7);
     let mostly = rest * 2 / 5;
     let site = rest - mostly;
-    let mut sites: Vec<&Site> = snapshot.sites.iter().collect();
-    if order == Order::LongestWait {
+    let mut sites: Vec<&SpawnSite> = snapshot.sites.iter().collect();
+    if order == SiteOrder::LongestWait {
         sites.sort_by_key(|site| std::cmp::Reverse(site.longest_ms));
     }
     let rows = sites
@@ -251,14 +251,13 @@ fn keys<'a>(view: &View<'_>) -> Line<'a> {
 
 // ---- pieces ---------------------------------------------------------------------------------------------------------
 
-/// The name of the numbers in the first column, and those of the columns beside it.
+/// Returns a heading: the name of the numbers, then the other columns.
 fn heading<'a>(name: &str, columns: &str, width: usize) -> Line<'a> {
     let text = format!("{name:>NUMBER$}  {columns}");
     Line::styled(format!("{text:width$}"), HEADING)
 }
 
-/// As many rows below the title as there is room for; the last one says how many are left out, those included of which nothing more is
-/// known.
+/// Returns the title and as many rows as fit. The last row says how many are left out, together with `unknown` ones.
 fn with_rest<'a>(
     title: Line<'a>,
     mut rows: Vec<Line<'a>>,
@@ -277,7 +276,7 @@ fn with_rest<'a>(
     rows
 }
 
-/// The beginning of a text that is too long.
+/// Shortens a long text to its beginning.
 fn fit(text: &str, width: usize) -> String {
     match text.chars().count() <= width {
         true => text.to_owned(),
@@ -285,7 +284,7 @@ fn fit(text: &str, width: usize) -> String {
     }
 }
 
-/// The end of a text that is too long: of a path, that is what tells.
+/// Shortens a long text to its end, which is the part of a path that matters.
 fn fit_end(text: &str, width: usize) -> String {
     let length = text.chars().count();
     match length <= width {
@@ -294,7 +293,7 @@ fn fit_end(text: &str, width: usize) -> String {
     }
 }
 
-/// Lines of whole words, unless a word is longer than a line.
+/// Breaks a text into lines of whole words, unless a word is longer than a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -311,7 +310,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A time as short as it is still of use.
+/// Formats a duration briefly.
 fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {

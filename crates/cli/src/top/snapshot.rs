@@ -1,4 +1,4 @@
-//! What a console says, as far as `sward top` shows it. The meaning of each field is written at the head of the library's `diagnosis/console/snapshot.rs`.
+//! A console's answer, as far as `sward top` shows it. The library's `diagnosis/console/snapshot.rs` explains each field.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ pub(super) struct Snapshot {
     pub(super) pid: u32,
     pub(super) program: String,
     pub(super) uptime_us: u64,
-    pub(super) runtimes: Vec<Runtime>,
-    pub(super) states: Vec<Threads>,
+    pub(super) runtimes: Vec<RuntimeSnapshot>,
+    pub(super) states: Vec<StateCount>,
     pub(super) unseen: u64,
-    pub(super) sites: Vec<Site>,
+    pub(super) sites: Vec<SpawnSite>,
     pub(super) sites_left_out: u64,
-    pub(super) waits: Vec<Wait>,
+    pub(super) waits: Vec<ThreadWait>,
     pub(super) memory: Memory,
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct Runtime {
+pub(super) struct RuntimeSnapshot {
     pub(super) main: Option<u64>,
     pub(super) engine: String,
     pub(super) live: u64,
@@ -32,11 +32,11 @@ pub(super) struct Runtime {
     pub(super) timers: u64,
     pub(super) operations: u64,
     pub(super) system_calls: u64,
-    pub(super) workers: Vec<Worker>,
+    pub(super) workers: Vec<WorkerSnapshot>,
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct Worker {
+pub(super) struct WorkerSnapshot {
     pub(super) live: u64,
     pub(super) switches: u64,
     pub(super) cpu_us: Option<u64>,
@@ -49,9 +49,9 @@ pub(super) struct Stall {
     pub(super) by: String,
 }
 
-/// How many threads do the same thing.
+/// The number of threads in one state.
 #[derive(Clone, Deserialize)]
-pub(super) struct Threads {
+pub(super) struct StateCount {
     #[serde(flatten)]
     pub(super) doing: Doing,
     pub(super) threads: u64,
@@ -75,7 +75,7 @@ impl fmt::Display for Doing {
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct Site {
+pub(super) struct SpawnSite {
     pub(super) spawned_at: String,
     pub(super) threads: u64,
     pub(super) mostly: Doing,
@@ -83,7 +83,7 @@ pub(super) struct Site {
 }
 
 #[derive(Clone, Deserialize)]
-pub(super) struct Wait {
+pub(super) struct ThreadWait {
     pub(super) thread: u64,
     pub(super) name: Option<String>,
     pub(super) doing: String,

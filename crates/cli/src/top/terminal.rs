@@ -1,6 +1,6 @@
-//! The live view: keys, time, and the state of the terminal, which is restored however this ends.
+//! The live view: keys, time, and the state of the terminal, which is restored in any case.
 //!
-//! A thread of its own asks the console, so that keys work even while the program does not answer.
+//! A separate thread asks the console, so keys work even while the program does not answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -11,38 +11,38 @@ use anyhow::{Context, anyhow};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use sward::time::Duration;
 
-use super::client::{Answer, Client};
-use super::screen::{self, Order, View};
+use super::client::{Client, ConsoleAnswer};
+use super::screen::{self, SiteOrder, View};
 use super::watch::Watch;
 use crate::interrupt;
 
-/// The intervals between which + and - choose, in milliseconds.
+/// The intervals that `+` and `-` select, in milliseconds.
 const INTERVALS_MS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000];
 
-/// How long to wait for a key at most before looking for an answer.
+/// The longest wait for a key before the next check for an answer.
 const BLINK: Duration = Duration::from_millis(50);
 
-/// A program that has been silent for so long is said to be.
+/// From this time on, the screen says that the program does not answer.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How watching a program ended.
 pub(super) enum End {
-    /// As whoever started it wanted.
+    /// The user asked for it.
     Asked,
-    /// With the program.
+    /// The program ended.
     Over,
 }
 
-/// Shows the program until somebody has seen enough, or it is over.
+/// Shows the program until the user quits or it ends.
 ///
 /// # Errors
 /// The terminal cannot be used, or the program does not answer as it should.
 pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::Result<End> {
-    // A program that is stopped may go on; until then, the screen says how long it has been silent.
+    // A stopped program may go on. Until then, the screen says how long it has been silent.
     client.wait_for_ever()?;
     let stop = interrupt::flag()?;
     let _restored = Restored;
-    // This also restores it when something panics.
+    // This also restores the terminal on a panic.
     let mut terminal = ratatui::try_init().context("taking over the terminal (--json needs none)")?;
     let mut sampler = Sampler::start(client);
     let mut session = Session {
@@ -50,14 +50,14 @@ pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::
         interval,
         due: Instant::now() + interval,
         is_paused: false,
-        order: Order::Threads,
+        order: SiteOrder::Threads,
         is_over: false,
     };
     loop {
         let silence = sampler.asked.map(|asked| asked.elapsed()).filter(|&silence| silence >= SILENCE);
         terminal.draw(|frame| screen::draw(frame, &session.view(silence))).context("drawing")?;
         if event::poll(session.patience(&sampler)).context("waiting for a key")? {
-            // A new size is an event, too, and all that it needs is a new picture.
+            // A resize is an event, too. It only needs a new picture.
             if let Event::Key(key) = event::read().context("reading a key")? {
                 session.obey(key);
             }
@@ -81,7 +81,7 @@ fn is_raised(flag: &AtomicBool) -> bool {
     flag.load(Ordering::Relaxed)
 }
 
-/// Gives the terminal back when dropped.
+/// Restores the terminal when dropped.
 struct Restored;
 
 impl Drop for Restored {
@@ -90,14 +90,14 @@ impl Drop for Restored {
     }
 }
 
-/// What is watched, and how.
+/// The state of the view.
 struct Session {
     watch: Watch,
     interval: Duration,
-    /// When to ask again.
+    /// When the next snapshot is due.
     due: Instant,
     is_paused: bool,
-    order: Order,
+    order: SiteOrder,
     is_over: bool,
 }
 
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    /// How long to wait for a key.
+    /// Returns how long to wait for a key.
     fn patience(&self, sampler: &Sampler) -> Duration {
         let longest = 5 * BLINK;
         match sampler.asked {
@@ -153,14 +153,14 @@ impl Session {
     }
 }
 
-/// What an asking thread brings back; `None`: the program is over.
-type Reply = anyhow::Result<Option<Answer>>;
+/// A sampler's answer; `None` if the program has ended.
+type Reply = anyhow::Result<Option<ConsoleAnswer>>;
 
-/// The thread that asks.
+/// The thread that asks the console.
 struct Sampler {
     requests: Sender<()>,
     replies: Receiver<Reply>,
-    /// When it was asked for what it has not brought yet.
+    /// When the pending request was made.
     asked: Option<Instant>,
 }
 
@@ -168,19 +168,19 @@ impl Sampler {
     fn start(mut client: Client) -> Sampler {
         let (requests, wanted) = channel();
         let (reply, replies) = channel();
-        // Nobody joins it: at the end it may be waiting for a program that never answers.
+        // It is never joined: it may wait for a program that never answers.
         thread::spawn(move || while wanted.recv().is_ok() && reply.send(client.ask()).is_ok() {});
         Sampler { requests, replies, asked: None }
     }
 
     fn ask(&mut self) {
-        // If the thread is gone, `answer` says so.
+        // If the thread has ended, `answer` says so.
         let _ = self.requests.send(());
         self.asked = Some(Instant::now());
     }
 
-    /// What has come, if anything has.
-    fn answer(&mut self) -> anyhow::Result<Option<Option<Answer>>> {
+    /// Returns an answer, if one has come.
+    fn answer(&mut self) -> anyhow::Result<Option<Option<ConsoleAnswer>>> {
         match self.replies.try_recv() {
             Ok(reply) => {
                 self.asked = None;

@@ -1,22 +1,22 @@
-//! What has been seen of a program: its present state, what happens each second, and how that was before.
+//! A program under observation: its latest snapshot, its rates, and their history.
 
 use std::collections::VecDeque;
 
 use super::rates::Rates;
 use super::snapshot::Snapshot;
 
-/// How many rates are remembered: as many as a wide screen shows.
+/// The length of a rate's history: as many values as a wide screen shows.
 const REMEMBERED: usize = 200;
 
-/// A program that is being watched.
+/// A program under observation.
 pub(super) struct Watch {
     snapshot: Snapshot,
     rates: Option<Rates>,
-    rows: Vec<Row>,
+    rows: Vec<RateRow>,
 }
 
-/// A rate by name, with those before: the present one last. None is known at first.
-pub(super) struct Row {
+/// A rate with its history, latest value last. It is empty until the second snapshot.
+pub(super) struct RateRow {
     pub(super) name: String,
     pub(super) values: VecDeque<f64>,
 }
@@ -26,14 +26,14 @@ impl Watch {
         Watch { snapshot, rates: None, rows: Vec::new() }
     }
 
-    /// Takes in the next snapshot.
+    /// Adds the next snapshot.
     pub(super) fn update(&mut self, snapshot: Snapshot) {
         self.rates = Rates::between(&self.snapshot, &snapshot);
         self.snapshot = snapshot;
         let Some(rates) = &self.rates else { return };
         for (name, value) in named(rates) {
             let place = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
-                self.rows.push(Row { name, values: VecDeque::new() });
+                self.rows.push(RateRow { name, values: VecDeque::new() });
                 self.rows.len() - 1
             });
             let values = &mut self.rows[place].values;
@@ -48,17 +48,17 @@ impl Watch {
         &self.snapshot
     }
 
-    /// What happens each second; `None` as long as there is one snapshot only.
+    /// Returns the rates; `None` after a single snapshot.
     pub(super) fn rates(&self) -> Option<&Rates> {
         self.rates.as_ref()
     }
 
-    pub(super) fn rows(&self) -> &[Row] {
+    pub(super) fn rows(&self) -> &[RateRow] {
         &self.rows
     }
 }
 
-/// The rates that are shown. Operations are told apart by engine if there are several.
+/// Returns the rates that are shown. Operations are split by engine if there are several.
 fn named(rates: &Rates) -> Vec<(String, f64)> {
     let mut named: Vec<(String, f64)> = match rates.operations_by_engine.len() {
         0 | 1 => vec![("operations".to_owned(), rates.operations)],

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sward::time::Duration;
 
-use super::{Order, View, draw, fit, fit_end, sparkline, wrap};
+use super::{SiteOrder, View, draw, fit, fit_end, sparkline, wrap};
 use crate::top::snapshot::Snapshot;
 use crate::top::watch::Watch;
 
@@ -88,7 +88,13 @@ fn watch() -> Watch {
 }
 
 fn view(watch: &Watch) -> View<'_> {
-    View { watch, interval: Duration::from_secs(1), is_paused: false, order: Order::Threads, silence: None }
+    View {
+        watch,
+        interval: Duration::from_secs(1),
+        is_paused: false,
+        order: SiteOrder::Threads,
+        silence: None,
+    }
 }
 
 /// The picture as text, without spaces at the ends of lines.
@@ -121,7 +127,7 @@ fn on_a_small_terminal() {
 #[test]
 fn on_a_large_terminal() {
     let watch = watch();
-    let view = View { order: Order::LongestWait, is_paused: true, ..view(&watch) };
+    let view = View { order: SiteOrder::LongestWait, is_paused: true, ..view(&watch) };
     check("120x40.txt", &picture(&view, 120, 40));
 }
 

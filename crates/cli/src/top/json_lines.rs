@@ -1,11 +1,11 @@
-//! For scripts: a line of JSON for each snapshot.
+//! Prints a line of JSON for each snapshot, for scripts.
 
 use std::thread;
 use std::time::Instant;
 
 use sward::time::Duration;
 
-use super::client::{Answer, Client};
+use super::client::{Client, ConsoleAnswer};
 use super::terminal::End;
 use super::watch::Watch;
 use crate::output;
@@ -16,7 +16,7 @@ use crate::output;
 /// The program does not answer as it should, or standard output is closed.
 pub(super) fn print(
     mut client: Client,
-    first: Answer,
+    first: ConsoleAnswer,
     interval: Duration,
     count: Option<u64>,
 ) -> anyhow::Result<End> {
@@ -25,7 +25,7 @@ pub(super) fn print(
     let mut printed = 1;
     let mut due = Instant::now();
     while count.is_none_or(|count| printed < count) {
-        // An interval that was missed is not made up for.
+        // A missed interval is not made up for.
         due = (due + interval).max(Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let Some(answer) = client.ask()? else { return Ok(End::Over) };
@@ -36,7 +36,7 @@ pub(super) fn print(
     Ok(End::Asked)
 }
 
-fn print_line(mut answer: Answer, watch: &Watch) -> anyhow::Result<()> {
+fn print_line(mut answer: ConsoleAnswer, watch: &Watch) -> anyhow::Result<()> {
     answer.value["rates"] = serde_json::to_value(watch.rates())?;
     output::print(&format!("{}\n", answer.value))
 }
