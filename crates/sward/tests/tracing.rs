@@ -206,3 +206,104 @@ fn stalls_and_deadlocks_are_logged() {
     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
     unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
 }
+
+/// A subscriber that blocks by sward's own means whenever it is called.
+struct Blocks;
+
+impl Blocks {
+    fn block(&self) {
+        static LOCK: sward::sync::Mutex<u64> = sward::sync::Mutex::new(0);
+        let mut count = LOCK.lock().unwrap();
+        *count += 1;
+        thread::yield_now();
+        thread::sleep(Duration::from_micros(1));
+        let (sender, receiver) = sward::channel::bounded(1);
+        sender.send(*count).unwrap();
+        receiver.recv().unwrap();
+    }
+}
+
+impl tracing::Subscriber for Blocks {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.block();
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.block();
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {
+        self.block();
+    }
+
+    fn exit(&self, _: &tracing::span::Id) {
+        self.block();
+    }
+}
+
+/// Also where the scheduler calls it, which is no green thread.
+#[test]
+fn a_subscriber_may_block() {
+    let watchdog = sward_testing::Watchdog::start("a_subscriber_may_block");
+    tracing::subscriber::with_default(Blocks, || {
+        let main = || {
+            let threads: Vec<_> =
+                (0..3).map(|_| thread::spawn(|| (0..5).for_each(|_| thread::yield_now()))).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        };
+        // SAFETY: the subscriber is the same for all green threads.
+        unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
+    });
+    drop(watchdog);
+}
+
+/// Panics where the scheduler calls it.
+struct Fails;
+
+impl tracing::Subscriber for Fails {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &tracing::span::Id) {
+        panic!("expected: a subscriber that fails");
+    }
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// With two workers, the other one would wait for ever.
+#[test]
+fn a_subscriber_that_panics_in_the_scheduler_ends_the_process() {
+    let Some(output) = alone("a_subscriber_that_panics_in_the_scheduler_ends_the_process", &[]) else {
+        let _watchdog = sward_testing::Watchdog::start("a subscriber that fails");
+        tracing::subscriber::set_global_default(Fails).unwrap();
+        // SAFETY: the subscriber is the same for all green threads.
+        unsafe { sward::Builder::new().workers(2).run(|| thread::spawn(thread::yield_now).join()) }
+            .unwrap()
+            .unwrap();
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("fatal runtime error: a worker's scheduler panicked"), "{said}");
+}
