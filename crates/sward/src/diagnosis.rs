@@ -42,8 +42,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 
-pub(crate) use census::all_threads;
 pub use census::{Call, Snapshot, State, Wait};
+pub(crate) use census::{all_threads, report_left_behind};
 pub(crate) use console::Console;
 pub use deadlock::{Deadlock, deadlocks};
 pub(crate) use deadlock::{has_sentence, sentence_of};

@@ -15,6 +15,7 @@ use sward_testing::Scenario;
 const SCENARIOS: &[Scenario] = &[
     Scenario::new("join_circle", join_circle, expect_join_circle),
     Scenario::new("no_message", no_message, expect_no_message),
+    Scenario::new("scope_without_end", scope_without_end, expect_scope_without_end),
     Scenario::new("locked_twice", locked_twice, expect_locked_twice),
     Scenario::new("reentrant", reentrant, expect_no_report),
     Scenario::new("aborts", no_message, expect_aborts),
@@ -99,6 +100,24 @@ fn expect_join_circle(scenario: &Scenario) {
         &["\"first\", spawned at", "diagnosis_process.rs:", "the end of thread", "\"second\", at"],
     );
     assert_says(&errors, &["\"second\", spawned at", "the end of thread", "\"first\", at"]);
+}
+
+/// A scope waits for a thread that nobody wakes. The thread ends when the report unwinds the scope, which does not pass for done then.
+fn scope_without_end() {
+    on_one_worker(|| {
+        thread::scope(|scope| {
+            scope.spawn(thread::park);
+        });
+        println!("the scope returned");
+    });
+}
+
+fn expect_scope_without_end(scenario: &Scenario) {
+    let output = scenario.command().env("SWARD_DEADLOCK", "total").output().expect("a child");
+    let errors = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(101), "{errors}");
+    assert!(output.stdout.is_empty(), "the scope returned as if its threads had ended");
+    assert_says(&errors, &["deadlock: all 2 green threads wait", "\"main\"", "the threads of the scope"]);
 }
 
 /// The only sender is held by the thread that receives.

@@ -188,6 +188,19 @@ fn call(request: &Request) -> Call {
     Call { name, descriptor: request.source().fd }
 }
 
+/// Reports the threads of a worker that the end of its runtime leaves behind. By that worker.
+pub(crate) fn report_left_behind(worker: &Worker) {
+    for thread in worker.live() {
+        if let Some(seen) = look(worker, &thread, Depth::States, &mut HashSet::new()) {
+            crate::report(format_args!(
+                "sward: the runtime ends without {}: it has been cancelled, and still {}, which nothing can end",
+                Named(seen.task()),
+                seen.snapshot.state
+            ));
+        }
+    }
+}
+
 /// See [`thread::all`].
 #[track_caller]
 pub(crate) fn all_threads() -> Vec<Snapshot> {

@@ -41,6 +41,8 @@ pub(crate) enum Message {
     Errand(Errand),
     /// Cancel all, then end.
     Stop,
+    /// End, and leave the threads that are left where they are: nothing can end them.
+    Abandon,
 }
 
 // SAFETY: all parts but one are Send. The pointer in `Ready` is to a `Task`, which is Sync, and it lives until the receiver has run it: it is
@@ -124,6 +126,11 @@ impl Mailbox {
     pub(crate) fn close_at_once(&self) -> Vec<Message> {
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner).take();
         messages.unwrap_or_default()
+    }
+
+    /// Whether the worker has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Announces sleep. False: there is mail, do not sleep.

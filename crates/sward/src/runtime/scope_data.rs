@@ -85,9 +85,8 @@ impl ScopeData {
         }
     }
 
-    #[track_caller]
-    pub(crate) fn await_children(&self) {
-        let at = Location::caller();
+    /// Waits until all have left. `at` is where the user's code waits.
+    pub(crate) fn await_children(&self, at: &'static Location<'static>) {
         because(What::Scope(self), at, || {
             while self.running() != 0 {
                 wait::park(None);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crossbeam_deque::{Injector, Steal, Stealer};
 use sward_engine::{EngineKind, Waker};
 
-use super::counters::Counters;
+use super::counters::{Counters, phase};
 use super::mailbox::{Mailbox, Message};
 use super::scope_data::ScopeData;
 use super::sleepers::Sleepers;
@@ -156,6 +156,27 @@ impl Shared {
         for worker in 0..self.workers() {
             self.send(worker, Message::Stop);
         }
+    }
+
+    /// Ends the runtime without the threads that are left.
+    pub(crate) fn abandon(&self) {
+        for worker in 0..self.workers() {
+            self.send(worker, Message::Abandon);
+        }
+    }
+
+    /// How often a green thread has been resumed, over all workers.
+    pub(crate) fn switches(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.counters.switches.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether each worker but `worker` has ended, or sleeps and has nothing to wait for but mail.
+    pub(crate) fn is_hopeless_but(&self, worker: usize) -> bool {
+        let is_hopeless = |remote: &Remote| match remote.counters.phase.load(Ordering::Relaxed) {
+            phase::ASLEEP => remote.mailbox.is_closed(),
+            phase => phase == phase::HOPELESS && !remote.mailbox.has_mail(),
+        };
+        (0..self.workers()).filter(|&other| other != worker).all(|other| is_hopeless(&self.workers[other]))
     }
 
     /// Leaves a message for a worker and wakes it if it sleeps. From any thread.

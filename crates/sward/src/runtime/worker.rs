@@ -33,6 +33,7 @@ use super::counters::{self, Counters, phase};
 use super::deadline;
 use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
+use super::offload;
 use super::owned::Owned;
 use super::roster::Roster;
 use super::shared::Shared;
@@ -40,6 +41,7 @@ use super::storage::drop_locals;
 use super::task::{Local, Task, Waiting};
 use super::timers::{Timer, Timers};
 use super::wait::is_open_to_cancel;
+use crate::diagnosis;
 use crate::report::{fatal, report};
 
 /// How many green threads run before mail, timers and I/O are looked at again.
@@ -53,6 +55,12 @@ const TRIM: usize = 64;
 
 /// How long a stack is unused before it is trimmed: this, and at most twice this.
 const TRIM_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often a worker that has nothing to wait for looks whether the runtime can end at all, while it ends.
+const QUIET_TICK: Duration = Duration::from_millis(100);
+
+/// After how many such ticks without any switch it gives up: 5 s, in which an OS thread may still wake somebody.
+const QUIET_TICKS: u32 = 50;
 
 /// A run queue that is empty keeps room for this many threads.
 const QUEUE_KEPT: usize = 1024;
@@ -92,6 +100,8 @@ pub(crate) struct Worker {
     /// How many operations the current task may still complete at once.
     inline_operations: Cell<u32>,
     stopping: Cell<bool>,
+    /// The number of switches at the last quiet tick, and how many ticks it has been the same.
+    quiet: Cell<(u64, u32)>,
     /// The runtime ends without its threads.
     is_abandoning: Cell<bool>,
 }
@@ -125,6 +135,7 @@ impl Worker {
             trace: Owned::new(Trace::default()),
             inline_operations: Cell::new(0),
             stopping: Cell::new(false),
+            quiet: Cell::new((0, 0)),
             is_abandoning: Cell::new(false),
         }
     }
@@ -387,7 +398,23 @@ impl Worker {
                         self.cancel(thread.task(), false);
                     }
                 }
+                Message::Abandon => {
+                    self.is_abandoning.set(true);
+                    diagnosis::report_left_behind(self);
+                }
             }
+        }
+    }
+
+    /// While the runtime ends: notes that nothing has happened for a tick. After some seconds in which nothing has happened anywhere,
+    /// the threads that are left wait for each other, in destructors or shielded, and the runtime ends without them.
+    fn note_quiet_tick(&self) {
+        let switches = self.shared.switches();
+        let (before, ticks) = self.quiet.get();
+        let ticks = if before == switches && self.shared.is_hopeless_but(self.index) { ticks + 1 } else { 0 };
+        self.quiet.set((switches, ticks));
+        if ticks == QUIET_TICKS && !offload::running() > 0 {
+            self.shared.abandon();
         }
     }
 
@@ -503,7 +530,11 @@ impl Worker {
                 .phase
                 .store(if hopeless { phase::HOPELESS } else { phase::ASLEEP }, Ordering::Relaxed);
             let trim = self.stacks.with(|stacks| stacks.is_cooling()).then_some(TRIM_PERIOD);
-            self.enter_engine(timeout.into_iter().chain(trim).min(), completed);
+            let tick = (hopeless && self.stopping.get()).then_some(QUIET_TICK);
+            self.enter_engine(timeout.into_iter().chain(trim).chain(tick).min(), completed);
+            if tick.is_some() {
+                self.note_quiet_tick();
+            }
             self.counters.phase.store(phase::AWAKE, Ordering::Relaxed);
         }
         self.shared.leave_sleep();
