@@ -235,7 +235,7 @@ impl Builder {
             let stop = stop;
             let result = main();
             if let Some(exit) = stop.0.exit() {
-                exit.await_children();
+                exit.await_children(spawned_at);
             }
             result
         };

@@ -117,7 +117,15 @@ fn expect_scope_without_end(scenario: &Scenario) {
     let errors = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(101), "{errors}");
     assert!(output.stdout.is_empty(), "the scope returned as if its threads had ended");
-    assert_says(&errors, &["deadlock: all 2 green threads wait", "\"main\"", "the threads of the scope"]);
+    assert_says(
+        &errors,
+        &[
+            "deadlock: all 2 green threads wait",
+            "\"main\"",
+            "waits for the end of thread",
+            "diagnosis_process.rs",
+        ],
+    );
 }
 
 /// The only sender is held by the thread that receives.

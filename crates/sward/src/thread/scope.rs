@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
 use super::join_handle::Joiner;
@@ -52,16 +52,17 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
+    let at = Location::caller();
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let is_interrupted = result.as_ref().is_err_and(|payload| is_interruption(&**payload));
     // A cancel, a timeout, or a report that this wait would never end.
     let awaited = match is_interrupted {
         true => Ok(()),
-        false => catch_unwind(AssertUnwindSafe(|| scope.data.await_children())),
+        false => catch_unwind(AssertUnwindSafe(|| scope.data.await_children(at))),
     };
     if is_interrupted || awaited.is_err() {
         scope.data.cancel_children();
-        wait::shield(|| scope.data.await_children());
+        wait::shield(|| scope.data.await_children(at));
     }
     match result.and_then(|value| awaited.map(|()| value)) {
         Err(payload) => resume_unwind(payload),
