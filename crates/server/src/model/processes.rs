@@ -116,8 +116,8 @@ pub(crate) fn serve(mut site: Site) -> io::Result<()> {
 
 /// Lets the children drain, and ends those that take longer than they may.
 fn end(running: &Running, watches: Vec<(Arc<Seat>, JoinHandle<()>)>) {
-    // A child cuts off what is left at the deadline, and waits for a grace of its own then.
-    let deadline = running.drain_deadline().and_then(|deadline| deadline.checked_add(2 * GRACE));
+    // A child cuts off what is left at the deadline, and waits for a grace of its own then, and for standard error.
+    let deadline = running.drain_deadline().and_then(|deadline| deadline.checked_add(3 * GRACE));
     for (seat, _) in &watches {
         if let Some(occupant) = &mut *seat.occupant() {
             // It fails if the child has just died.
