@@ -50,7 +50,7 @@ pub(crate) use deadlock::{has_sentence, sentence_of};
 pub use dump::{Dump, dump};
 pub use metrics::{Metrics, metrics};
 pub(crate) use monitor::Monitor;
-pub(crate) use panic_hook::install as name_green_threads_in_panics;
+pub(crate) use panic_hook::install as install_panic_hook;
 pub(crate) use settings::Settings;
 pub(crate) use stack_use::StackUse;
 pub(crate) use trace::return_addresses;

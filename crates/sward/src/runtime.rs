@@ -243,7 +243,7 @@ impl Builder {
         // sent to the first worker, which is this OS thread.
         let packet = unsafe { Packet::new(main, None) };
 
-        diagnosis::name_green_threads_in_panics();
+        diagnosis::install_panic_hook();
         diagnosis::register(&shared);
         std::thread::scope(|scope| {
             let monitor = Monitor::start(scope, &shared, &settings);

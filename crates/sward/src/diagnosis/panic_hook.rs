@@ -1,7 +1,9 @@
-//! The message of a panic names the green thread, not the worker that it happened on.
+//! The message of a panic names the green thread, not the worker that it happened on; and it is written without holding up the thread when
+//! nobody reads standard error.
 //!
-//! std's own hook prints the name of the OS thread. So the first runtime of a process puts a hook in its place that prints the same
-//! text for green threads, and leaves all others to std's. A hook of the user's is left where it is, before or after:
+//! std's own hook prints the name of the OS thread, and waits. So the first runtime of a process, or the first OS thread that it starts by this
+//! library, puts a hook in its place that prints the same text for green threads and for OS threads that use this library, and
+//! leaves all others to std's. A hook of the user's is left where it is, before or after:
 //! `sward::thread::current()` in it is the green thread.
 
 use std::backtrace::Backtrace;
@@ -15,6 +17,8 @@ use std::thread;
 
 use super::trace;
 use crate::report;
+use crate::runtime::counters::this_os_thread;
+use crate::runtime::current::with_known_task;
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
 
@@ -37,10 +41,11 @@ pub(crate) fn install() {
 
 /// The hook.
 fn print(info: &PanicHookInfo<'_>, standard: &Hook) {
+    // Not by `standard`, which knows the OS thread only, and blocks it.
     match Worker::current() {
-        None => standard(info),
-        // Not `standard`, which knows the OS thread only.
-        Some((_, task)) => say(&message(info, task)),
+        Some((_, task)) => say(&message(info, task, task.id().get())),
+        None => with_known_task(|task| say(&message(info, task, this_os_thread().into())))
+            .unwrap_or_else(|| standard(info)),
     }
 }
 
@@ -69,10 +74,10 @@ impl fmt::Display for Unfailing<'_> {
 }
 
 /// What std would print for an OS thread.
-fn message(info: &PanicHookInfo<'_>, task: &Task) -> String {
+fn message(info: &PanicHookInfo<'_>, task: &Task, number: u64) -> String {
     let name = task.name().unwrap_or("<unnamed>");
     let what = info.payload_as_str().unwrap_or("Box<dyn Any>");
-    let mut text = format!("\nthread '{name}' ({}) panicked at ", task.id());
+    let mut text = format!("\nthread '{name}' ({number}) panicked at ");
     // (Writing to a string does not fail.)
     let _ = match info.location() {
         Some(location) => writeln!(text, "{location}:\n{what}"),

@@ -55,6 +55,9 @@ impl Place {
 /// What std ends the machinery of a panic with.
 const END_OF_PANIC: &str = "__rust_end_short_backtrace";
 
+/// What std begins a thread with, the main thread too.
+const BEGIN_OF_THREAD: &str = "__rust_begin_short_backtrace";
+
 /// The frames of a thread that panics, as std's `Backtrace` prints them, without those of the panic's machinery and of the worker.
 pub(super) fn shorten(backtrace: &str) -> String {
     let is_start =
@@ -72,7 +75,7 @@ pub(super) fn shorten(backtrace: &str) -> String {
     let mut text = String::new();
     for (number, frame) in frames[first..].iter().enumerate() {
         let name = name(frame);
-        if BOTTOM.holds(&name, frame.get(1).unwrap_or(&"")) {
+        if BOTTOM.holds(&name, frame.get(1).unwrap_or(&"")) || name.contains(BEGIN_OF_THREAD) {
             break;
         }
         let _ = writeln!(text, "{number:>4}: {name}");

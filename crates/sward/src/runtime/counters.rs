@@ -97,7 +97,7 @@ impl Counters {
 }
 
 /// The kernel's number for the calling OS thread.
-pub(super) fn this_os_thread() -> u32 {
+pub(crate) fn this_os_thread() -> u32 {
     // SAFETY: gettid has no preconditions.
     unsafe { libc::gettid() }.cast_unsigned()
 }

@@ -53,6 +53,12 @@ pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
     action(&ManuallyDrop::new(unsafe { Arc::from_raw(task) }))
 }
 
+/// Lends the task of the calling OS thread if it has one already. For a panic hook, which should not make one.
+pub(crate) fn with_known_task<R>(action: impl FnOnce(&Task) -> R) -> Option<R> {
+    // SAFETY: `HERE` holds a reference to what it points to, and only the end of the thread takes it away.
+    unsafe { HERE.get().as_ref() }.map(action)
+}
+
 /// Gives the calling OS thread the identity that its spawner has made for it.
 pub(crate) fn set_current_task(task: Arc<Task>) {
     debug_assert!(HERE.get().is_null(), "an OS thread that we start has no identity yet");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::join_handle::Joiner;
 use super::scope::{Scope, ScopedJoinHandle};
 use super::{JoinHandle, OsPacket, Packet, Thread, packet};
+use crate::diagnosis;
 use crate::runtime::current::set_current_task;
 use crate::runtime::scope_data::ScopeData;
 use crate::runtime::shared::Shared;
@@ -262,6 +263,7 @@ impl Builder {
         if let Some(bytes) = self.stack_bytes {
             thread = thread.stack_size(bytes);
         }
+        diagnosis::install_panic_hook();
         let task = Task::os(self.name.map(String::into_boxed_str), spawned_at);
         let (theirs, start) = (Arc::clone(&task), packet.start());
         let native = thread.spawn(move || {
