@@ -2,7 +2,8 @@
 //! waits lets its worker run other green threads.
 //!
 //! ```text
-//!   sender.rs  receiver.rs ──▶ exchange.rs    buffer and lines of waiters, under one lock
+//!   sender.rs  receiver.rs ──▶ exchange.rs ──▶ state.rs ──▶ buffer.rs    lines of waiters and a buffer, under one lock
+//!                    │                              └─────▶ place.rs      where a message lies on its way
 //!                    └───────▶ clock.rs       after, at, tick
 //!   macros.rs ──▶ select.rs ──▶ all of them   the first of several operations
 //! ```
@@ -29,12 +30,15 @@
 //! thread.join().unwrap();
 //! ```
 
+mod buffer;
 mod clock;
 mod exchange;
 mod macros;
+mod place;
 mod receiver;
 mod select;
 mod sender;
+mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +52,7 @@ pub use crossbeam_channel::{
     TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
 use exchange::Exchange;
+pub(crate) use exchange::Unsent;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;

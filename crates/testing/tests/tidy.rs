@@ -48,6 +48,11 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/thread/packet.rs",
     // A signal handler.
     "crates/sward/src/diagnosis/quit.rs",
+    // Where messages lie on their way, and that a select may go to any thread.
+    "crates/sward/src/channel/buffer.rs",
+    "crates/sward/src/channel/exchange.rs",
+    "crates/sward/src/channel/place.rs",
+    "crates/sward/src/channel/select.rs",
     // Nested coroutines.
     "crates/sward/src/coroutine/fiber.rs",
     // What a lock protects.

@@ -12,8 +12,8 @@ pub(super) trait Clock<T>: Send + Sync {
     fn due(&self) -> Option<Instant>;
     /// Takes the message that is due at `now`.
     fn take(&self, now: Instant) -> Option<Instant>;
-    /// The message as the receiver's type.
-    fn message(&self, instant: Instant) -> T;
+    /// Puts the message into `into`, which is empty.
+    fn tell(&self, instant: Instant, into: &mut Option<T>);
 }
 
 /// The only clock.
@@ -42,7 +42,7 @@ impl Clock<Instant> for Ticker {
         Some(message)
     }
 
-    fn message(&self, instant: Instant) -> Instant {
-        instant
+    fn tell(&self, instant: Instant, into: &mut Option<Instant>) {
+        *into = Some(instant);
     }
 }

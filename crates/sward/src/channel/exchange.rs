@@ -1,33 +1,22 @@
-//! The channel itself: a buffer, those who wait to receive, those who wait to send, under one lock.
+//! The channel itself: what its senders, receivers and selects do to its [`State`], under one lock.
 //!
-//! Protocol:
-//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty and nobody waits to send;
-//!   while somebody waits to send, there is no room. So who comes along cannot overtake those who wait.
-//! - Who waits in several channels at once (`select.rs`) has a [`Ticket`], and who wants to serve it claims
-//!   the ticket first. If that fails it has been served elsewhere, and is no longer in the line.
-//! - A select that is chosen to *send* brings its message only afterwards. Until then it has either a
-//!   reserved place in the buffer or, if there is no buffer, a receiver who was promised the message and
-//!   waits for it.
-//!
-//! ```text
-//!   what a receiver gets:   Nothing ──▶ Message                what a sender leaves:   Message ──▶ Taken
-//!                              │  └───▶ Disconnected                                      └─ chosen, still there: disconnected
-//!                              └──▶ Promised ──▶ Message                               OnSelection ──▶ Reserved | Partner
-//!                                      └──▶ Broken (tries again)                          └──▶ Disconnected
-//! ```
+//! Nothing of the user's runs under that lock: messages are dropped, and memory is taken and given back, before it is taken or after it is let go. A
+//! message lies in the frame of a thread that waits: neither [`sleep`] nor what stands between it and entering
+//! the line unwinds, so the thread ends its entry before it leaves the frame.
 
-use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::select::{Claim, Ticket, Token};
-use super::{RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use super::buffer::Buffer;
+use super::place::{Place, empty_box, move_message};
+use super::select::{Claim, Token};
+use super::state::{Found, Incoming, Outgoing, Receiving, State};
+use super::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::runtime::reason::{Reason, What};
 use crate::runtime::wait;
 use crate::sync::short_lock::{ShortGuard, ShortLock};
-use crate::sync::wait_list::{End, Key, WaitList, Wakes, sleep};
+use crate::sync::wait_list::{End, Key, Wakes, sleep};
 
 /// A channel as its senders and receivers share it.
 pub(super) struct Exchange<T> {
@@ -39,188 +28,34 @@ pub(super) struct Exchange<T> {
     pub(super) receivers: AtomicUsize,
 }
 
-struct State<T> {
-    buffer: VecDeque<T>,
-    /// How many messages the buffer holds at most; `usize::MAX` for no limit.
-    capacity: usize,
-    /// Places in the buffer that are kept for selects that have been chosen to send.
-    reserved: usize,
-    /// All senders, or all receivers, are gone.
-    disconnected: bool,
-    receiving: WaitList<Receiving<T>>,
-    sending: WaitList<Sending<T>>,
-    /// Those who want to know when anything has changed, and claim nothing.
-    watching: WaitList<()>,
-}
-
-struct Receiving<T> {
-    claim: Option<Claim>,
-    incoming: Incoming<T>,
-}
-
-enum Incoming<T> {
-    Nothing,
-    Promised,
-    Message(T),
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// There was no room, or not in time.
+    Full,
     Disconnected,
-    /// Who had promised a message has none.
-    Broken,
-    /// Who was promised a message does not want it; the sender removes the entry.
-    Unwanted,
-}
-
-struct Sending<T> {
-    claim: Option<Claim>,
-    outgoing: Outgoing<T>,
-}
-
-enum Outgoing<T> {
-    Message(T),
-    Taken,
-    OnSelection,
-    Reserved,
-    Partner(Key),
-    Disconnected,
-}
-
-/// What [`State::take`] found.
-enum Found<T> {
-    Message(T),
-    /// A select will bring it to this entry.
-    Promise(Key),
-    Nothing,
 }
 
 /// What [`Exchange::begin_send`] or [`Exchange::begin_recv`] came to.
-enum Begun<T, E> {
-    Done(Result<T, E>),
+enum Begun<E> {
+    Done(Result<(), E>),
     Waits(Key),
 }
 
-/// Takes the first out of the order who has not been served elsewhere.
-fn claim_first<I>(list: &mut WaitList<I>, claim: impl Fn(&I) -> &Option<Claim>) -> Option<Key> {
-    loop {
-        let key = list.first()?;
-        list.promise(key);
-        if claim(list.wish_ref(key)).as_ref().is_none_or(Claim::succeeds) {
-            return Some(key);
-        }
-    }
-}
-
-impl<T> State<T> {
-    fn has_room(&self) -> bool {
-        self.buffer.len() + self.reserved < self.capacity
-    }
-
-    fn claim_receiver(&mut self) -> Option<Key> {
-        claim_first(&mut self.receiving, |receiving| &receiving.claim)
-    }
-
-    fn claim_sender(&mut self) -> Option<Key> {
-        claim_first(&mut self.sending, |sending| &sending.claim)
-    }
-
-    /// Ends the wait of a claimed receiver.
-    #[inline(always)]
-    fn give(&mut self, receiver: Key, incoming: Incoming<T>, wakes: &mut Wakes) {
-        self.receiving.wish(receiver).incoming = incoming;
-        self.receiving.wake(receiver, wakes);
-    }
-
-    /// Ends the wait of a claimed sender; gives what it had left.
-    fn answer(&mut self, sender: Key, outgoing: Outgoing<T>, wakes: &mut Wakes) -> Outgoing<T> {
-        self.sending.wake(sender, wakes);
-        std::mem::replace(&mut self.sending.wish(sender).outgoing, outgoing)
-    }
-
-    /// Sends, if that needs no waiting.
-    fn offer(&mut self, message: T, wakes: &mut Wakes) -> Result<(), T> {
-        if let Some(receiver) = self.claim_receiver() {
-            self.give(receiver, Incoming::Message(message), wakes);
-        } else if self.has_room() {
-            self.buffer.push_back(message);
-            self.tell_watchers(wakes);
-        } else {
-            return Err(message);
-        }
-        Ok(())
-    }
-
-    /// Receives, if that needs no waiting.
-    fn take(&mut self, wakes: &mut Wakes) -> Found<T> {
-        if let Some(message) = self.buffer.pop_front() {
-            self.refill(wakes);
-            self.tell_watchers(wakes);
-            return Found::Message(message);
-        }
-        // With a buffer, senders wait beside an empty one if all of it is reserved.
-        let Some(sender) = self.claim_sender() else { return Found::Nothing };
-        if let Outgoing::Message(message) = self.answer(sender, Outgoing::Taken, wakes) {
-            return Found::Message(message);
-        }
-        let promised = Receiving { claim: Some(Claim::settled()), incoming: Incoming::Promised };
-        let entry = self.receiving.insert_chosen(promised);
-        self.sending.wish(sender).outgoing = Outgoing::Partner(entry);
-        Found::Promise(entry)
-    }
-
-    /// Lets those who wait to send fill the room that there is.
-    fn refill(&mut self, wakes: &mut Wakes) {
-        while self.has_room()
-            && let Some(sender) = self.claim_sender()
-        {
-            if let Outgoing::Message(message) = self.answer(sender, Outgoing::Taken, wakes) {
-                self.buffer.push_back(message);
-            } else {
-                self.reserved += 1;
-                self.sending.wish(sender).outgoing = Outgoing::Reserved;
-            }
-        }
-    }
-
-    fn tell_watchers(&mut self, wakes: &mut Wakes) {
-        if !self.watching.is_empty() {
-            self.watching.choose_all(wakes);
-        }
-    }
-
-    #[inline(always)]
-    fn start_receiving(&mut self, claim: Option<Claim>, wakes: &mut Wakes) -> Key {
-        self.tell_watchers(wakes);
-        self.receiving.push_back(Receiving { claim, incoming: Incoming::Nothing })
-    }
-
-    fn start_sending(&mut self, claim: Option<Claim>, outgoing: Outgoing<T>, wakes: &mut Wakes) -> Key {
-        self.tell_watchers(wakes);
-        self.sending.push_back(Sending { claim, outgoing })
-    }
-
-    /// Whether a receiver would not wait, unless for a sender with the same ticket.
-    fn can_receive(&self, own: Option<&Arc<Ticket>>) -> bool {
-        let has_sender = self.sending.wishes().any(|sending| !Claim::is_of(&sending.claim, own));
-        !self.buffer.is_empty() || self.disconnected || has_sender
-    }
-
-    /// Whether a sender would not wait, unless for a receiver with the same ticket.
-    fn can_send(&self, own: Option<&Arc<Ticket>>) -> bool {
-        let has_receiver = self.receiving.wishes().any(|receiving| !Claim::is_of(&receiving.claim, own));
-        self.has_room() || self.disconnected || has_receiver
-    }
+/// What became of a receiver's entry.
+enum Ended {
+    Received,
+    Disconnected,
+    /// No message after all.
+    Nothing,
+    /// A cancel is due, and who promised the message has not brought it.
+    Cancelled,
 }
 
 impl<T> Exchange<T> {
     /// A channel with one sender and one receiver.
     pub(super) fn new(capacity: Option<usize>) -> Exchange<T> {
-        let state = State {
-            buffer: VecDeque::new(),
-            capacity: capacity.unwrap_or(usize::MAX),
-            reserved: 0,
-            disconnected: false,
-            receiving: WaitList::new(),
-            sending: WaitList::new(),
-            watching: WaitList::new(),
-        };
+        let state = State::new(capacity.unwrap_or(usize::MAX));
         let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
         Exchange { state: ShortLock::new(state), capacity, senders, receivers }
     }
@@ -237,55 +72,88 @@ impl<T> Exchange<T> {
         !self.state.lock().has_room()
     }
 
-    pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+    /// Locks for who may push a message into the buffer.
+    #[inline]
+    fn lock_to_push(&self) -> ShortGuard<'_, State<T>> {
+        let state = self.state.lock();
+        if state.lacks_place() { self.grow(state, State::lacks_place) } else { state }
+    }
+
+    #[cold]
+    fn grow<'a>(
+        &'a self,
+        mut state: ShortGuard<'a, State<T>>,
+        is_needed: fn(&State<T>) -> bool,
+    ) -> ShortGuard<'a, State<T>> {
+        while is_needed(&state) {
+            let limit = state.capacity.max(state.buffer.len() + 1);
+            let count = state.buffer.places_after_growth().min(limit);
+            drop(state);
+            let mut places = Buffer::with_places(count);
+            self.state.lock().buffer.move_to(&mut places);
+            drop(places);
+            state = self.state.lock();
+        }
+        state
+    }
+
+    /// Sends if that needs no waiting. Then `message` is empty.
+    pub(super) fn try_send(&self, message: &mut Option<T>) -> Result<(), Unsent> {
         wait::count_operation();
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
+        let mut state = self.lock_to_push();
         if state.disconnected {
-            drop(state);
-            return Err(TrySendError::Disconnected(message));
+            return Err(Unsent::Disconnected);
         }
-        let sent = state.offer(message, &mut wakes);
+        let is_sent = state.offer(message, &mut wakes);
         drop(state);
         wakes.unpark();
-        sent.map_err(TrySendError::Full)
+        if is_sent { Ok(()) } else { Err(Unsent::Full) }
     }
 
     /// Sends, or enters the line of those who wait to.
-    fn begin_send(&self, message: T) -> Begun<(), SendTimeoutError<T>> {
+    ///
+    /// # Safety
+    /// If it waits, `message` stays where it is and is not used before [`Exchange::end_send`].
+    unsafe fn begin_send(&self, message: &mut Option<T>) -> Begun<Unsent> {
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
+        let mut state = self.lock_to_push();
         if state.disconnected {
-            drop(state);
-            return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
+            return Begun::Done(Err(Unsent::Disconnected));
         }
-        let begun = match state.offer(message, &mut wakes) {
-            Ok(()) => Begun::Done(Ok(())),
-            Err(message) => Begun::Waits(state.start_sending(None, Outgoing::Message(message), &mut wakes)),
+        let begun = if state.offer(message, &mut wakes) {
+            Begun::Done(Ok(()))
+        } else {
+            // SAFETY: the caller's promise; and `end_send` removes the entry, and the place with it.
+            let outgoing = Outgoing::Message(unsafe { Place::in_frame(message) });
+            Begun::Waits(state.start_sending(None, outgoing, &mut wakes))
         };
         drop(state);
         wakes.unpark();
         begun
     }
 
-    /// Always inlined, for the sake of the switch in it: see `Worker::suspend`.
+    /// Sends; then `message` is empty. Always inlined, for the sake of the switch in it: see `Worker::suspend`.
     #[inline(always)]
     #[track_caller]
-    pub(super) fn send(&self, mut message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+    pub(super) fn send(&self, message: &mut Option<T>, deadline: Option<Instant>) -> Result<(), Unsent> {
         wait::count_operation();
         loop {
-            let key = match self.begin_send(message) {
+            // SAFETY: the message stays in the caller's frame, and nothing here touches it before `end_send`, nor unwinds.
+            let key = match unsafe { self.begin_send(message) } {
                 Begun::Done(sent) => return sent,
                 Begun::Waits(key) => key,
             };
             let (state, end) = self.sleep_sending(key, deadline);
-            let Some(unsent) = self.unsent(state, key) else { return Ok(()) };
+            Self::end_send(state, key);
+            if message.is_none() {
+                return Ok(());
+            }
             match end {
-                End::Chosen => return Err(SendTimeoutError::Disconnected(unsent)),
-                End::TimedOut => return Err(SendTimeoutError::Timeout(unsent)),
+                End::Chosen => return Err(Unsent::Disconnected),
+                End::TimedOut => return Err(Unsent::Full),
                 End::Cancelled => wait::cancel_again(),
             }
-            message = unsent;
         }
     }
 
@@ -298,107 +166,123 @@ impl<T> Exchange<T> {
         sleep(&self.state, |state| &mut state.sending, key, deadline, |_| true)
     }
 
-    /// Ends a sender's entry. `None`: its message was taken.
+    /// Ends a sender's entry.
     #[inline]
-    fn unsent(&self, mut state: ShortGuard<'_, State<T>>, key: Key) -> Option<T> {
-        let outgoing = std::mem::replace(&mut state.sending.wish(key).outgoing, Outgoing::Taken);
+    fn end_send(mut state: ShortGuard<'_, State<T>>, key: Key) {
         state.sending.discard(key);
-        match outgoing {
-            Outgoing::Message(message) => Some(message),
-            _ => None,
-        }
     }
 
-    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+    /// Receives into `into`, which is empty, if that needs no waiting.
+    pub(super) fn try_recv(&self, into: &mut Option<T>) -> Result<(), TryRecvError> {
         wait::count_operation();
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
-        let found = state.take(&mut wakes);
+        let found = state.take(into, &mut wakes);
+        let promised = match found {
+            Found::Promise(sender) => {
+                // SAFETY: the place stays in the caller's frame; `await_promised` removes the entry before it is used again.
+                let place = unsafe { Place::in_frame(into) };
+                Some(state.await_promise(sender, Incoming::Awaited, place))
+            }
+            _ => None,
+        };
         let disconnected = state.disconnected;
         drop(state);
         wakes.unpark();
-        match found {
-            Found::Message(message) => Ok(message),
-            Found::Promise(key) => {
-                self.promised(key).map_err(|Gone| TryRecvError::Disconnected)?.ok_or(TryRecvError::Empty)
-            }
-            Found::Nothing if disconnected => Err(TryRecvError::Disconnected),
-            Found::Nothing => Err(TryRecvError::Empty),
+        match (found, promised) {
+            (Found::Message, _) => Ok(()),
+            (_, Some(key)) => match self.await_promised(key) {
+                Ended::Received => Ok(()),
+                Ended::Disconnected => Err(TryRecvError::Disconnected),
+                Ended::Nothing | Ended::Cancelled => Err(TryRecvError::Empty),
+            },
+            _ if disconnected => Err(TryRecvError::Disconnected),
+            _ => Err(TryRecvError::Empty),
         }
     }
 
     /// Receives, or enters the line of those who wait to.
-    fn begin_recv(&self) -> Begun<T, RecvTimeoutError> {
+    ///
+    /// # Safety
+    /// If it waits, `into` stays where it is and is not used before [`Exchange::end_recv`].
+    unsafe fn begin_recv(&self, into: &mut Option<T>) -> Begun<RecvTimeoutError> {
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
-        let begun = match state.take(&mut wakes) {
-            Found::Message(message) => Begun::Done(Ok(message)),
-            Found::Promise(key) => Begun::Waits(key),
+        let found = state.take(into, &mut wakes);
+        // SAFETY: the caller's promise; and `end_recv` removes the entry or the place in it.
+        let mut place = || unsafe { Place::in_frame(into) };
+        let begun = match found {
+            Found::Message => Begun::Done(Ok(())),
+            Found::Promise(sender) => Begun::Waits(state.await_promise(sender, Incoming::Awaited, place())),
             Found::Nothing if state.disconnected => Begun::Done(Err(RecvTimeoutError::Disconnected)),
-            Found::Nothing => Begun::Waits(state.start_receiving(None, &mut wakes)),
+            Found::Nothing => Begun::Waits(state.start_receiving(None, place(), &mut wakes)),
         };
         drop(state);
         wakes.unpark();
         begun
     }
 
-    /// Always inlined, for the sake of the switch in it: see `Worker::suspend`.
+    /// Receives into `into`, which is empty. Always inlined, for the sake of the switch in it: see `Worker::suspend`.
     #[inline(always)]
     #[track_caller]
-    pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    pub(super) fn recv(
+        &self,
+        into: &mut Option<T>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvTimeoutError> {
         wait::count_operation();
         loop {
-            let key = match self.begin_recv() {
-                Begun::Done(message) => return message,
+            // SAFETY: the place stays in the caller's frame, and nothing here touches it before `end_recv`, nor unwinds.
+            let key = match unsafe { self.begin_recv(into) } {
+                Begun::Done(received) => return received,
                 Begun::Waits(key) => key,
             };
             let (state, end) = self.sleep_receiving(key, deadline);
-            match self.incoming(state, key) {
-                Ok(Some(message)) => return Ok(message),
-                Ok(None) => {}
-                Err(Gone) => return Err(RecvTimeoutError::Disconnected),
-            }
-            match end {
-                End::Chosen => {}
-                End::TimedOut => return Err(RecvTimeoutError::Timeout),
-                End::Cancelled => wait::cancel_again(),
+            match (Self::end_recv(state, key), end) {
+                (Ended::Received, _) => return Ok(()),
+                (Ended::Disconnected, _) => return Err(RecvTimeoutError::Disconnected),
+                (Ended::Nothing, End::TimedOut) => return Err(RecvTimeoutError::Timeout),
+                (Ended::Cancelled, _) | (Ended::Nothing, End::Cancelled) => wait::cancel_again(),
+                (Ended::Nothing, End::Chosen) => {}
             }
         }
     }
 
+    /// Who was promised a message waits for it, except if a cancel is due: the select that promised it may be forgotten.
     #[inline(always)]
     #[track_caller]
     fn sleep_receiving(&self, key: Key, deadline: Option<Instant>) -> (ShortGuard<'_, State<T>>, End) {
-        let has_come =
-            |receiving: &Receiving<T>| !matches!(receiving.incoming, Incoming::Nothing | Incoming::Promised);
+        let is_over = |receiving: &Receiving<T>| {
+            !matches!(receiving.incoming, Incoming::Nothing | Incoming::Awaited) || wait::is_cancel_due()
+        };
         let what = What::Object("a message from the channel", (&raw const *self).addr());
         let reason = Reason { what, at: Location::caller() };
         let _told = reason.tell();
-        sleep(&self.state, |state| &mut state.receiving, key, deadline, has_come)
+        sleep(&self.state, |state| &mut state.receiving, key, deadline, is_over)
     }
 
-    /// Ends a receiver's entry. `None`: no message after all.
+    /// Ends the entry of a receiver that is no select.
     #[inline]
-    fn incoming(&self, mut state: ShortGuard<'_, State<T>>, key: Key) -> Result<Option<T>, Gone> {
-        let incoming = std::mem::replace(&mut state.receiving.wish(key).incoming, Incoming::Nothing);
+    fn end_recv(mut state: ShortGuard<'_, State<T>>, key: Key) -> Ended {
+        let receiving = state.receiving.wish(key);
+        let ended = match receiving.incoming {
+            Incoming::Message => Ended::Received,
+            Incoming::Disconnected => Ended::Disconnected,
+            Incoming::Awaited => {
+                (receiving.incoming, receiving.place) = (Incoming::Unwanted, Place::Left);
+                return Ended::Cancelled;
+            }
+            _ => Ended::Nothing,
+        };
         state.receiving.discard(key);
-        match incoming {
-            Incoming::Message(message) => Ok(Some(message)),
-            Incoming::Disconnected => Err(Gone),
-            _ => Ok(None),
-        }
+        ended
     }
 
-    /// What a receiver's entry was promised; waits for it if it has not come.
+    /// Waits for what was promised to the entry of a receiver that is no select, and ends the entry.
     #[track_caller]
-    fn promised(&self, key: Key) -> Result<Option<T>, Gone> {
-        let state = self.state.lock();
-        if !matches!(state.receiving.wish_ref(key).incoming, Incoming::Promised) {
-            return self.incoming(state, key);
-        }
-        drop(state);
+    fn await_promised(&self, key: Key) -> Ended {
         let (state, _) = self.sleep_receiving(key, None);
-        self.incoming(state, key)
+        Self::end_recv(state, key)
     }
 
     /// The last receiver is gone.
@@ -407,17 +291,18 @@ impl<T> Exchange<T> {
         let mut state = self.state.lock();
         state.disconnected = true;
         while let Some(sender) = state.claim_sender() {
-            // A message stays where it is and goes back to its sender.
-            if let Outgoing::OnSelection = state.sending.wish_ref(sender).outgoing {
-                state.sending.wish(sender).outgoing = Outgoing::Disconnected;
+            // A message stays where it is, with its sender.
+            let outgoing = &mut state.sending.wish(sender).outgoing;
+            if let Outgoing::OnSelection = outgoing {
+                *outgoing = Outgoing::Disconnected;
             }
             state.sending.wake(sender, &mut wakes);
         }
         state.tell_watchers(&mut wakes);
-        let discarded = std::mem::take(&mut state.buffer);
+        let discarded = std::mem::replace(&mut state.buffer, Buffer::new());
         drop(state);
         wakes.unpark();
-        drop(discarded);
+        discarded.discard();
     }
 
     /// The last sender is gone.
@@ -426,7 +311,7 @@ impl<T> Exchange<T> {
         let mut state = self.state.lock();
         state.disconnected = true;
         while let Some(receiver) = state.claim_receiver() {
-            state.give(receiver, Incoming::Disconnected, &mut wakes);
+            state.tell_disconnected(receiver, &mut wakes);
         }
         state.tell_watchers(&mut wakes);
         drop(state);
@@ -442,21 +327,48 @@ impl<T> Exchange<T> {
     // ---- for select
     // ---------------------------------------------------------------------------------------------
 
+    /// Locks for a select that may receive, with a box for the message.
+    #[inline]
+    fn lock_with_box(&self) -> (ShortGuard<'_, State<T>>, Box<Option<T>>) {
+        let mut state = self.state.lock();
+        if let Some(spare) = state.spare.take() {
+            return (state, spare);
+        }
+        drop(state);
+        let place = empty_box();
+        state = self.state.lock();
+        (state, place)
+    }
+
+    /// Unlocks, and keeps the box of an entry that has been removed, or drops it.
+    #[inline]
+    fn unlock_and_recycle(mut state: ShortGuard<'_, State<T>>, removed: Receiving<T>) {
+        let rest = state.recycle(removed);
+        drop(state);
+        drop(rest);
+    }
+
     /// Receives into an entry, if that needs no waiting.
     pub(super) fn select_recv(&self) -> Option<Token> {
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
-        let token = match state.take(&mut wakes) {
-            Found::Message(message) => {
-                let incoming = Incoming::Message(message);
-                let fetched = Receiving { claim: None, incoming };
+        let (mut state, mut place) = self.lock_with_box();
+        let mut unused = None;
+        let token = match state.take(&mut place, &mut wakes) {
+            Found::Message => {
+                let (incoming, place) = (Incoming::Message, Place::Own(place));
+                let fetched = Receiving { claim: None, incoming, place };
                 Some(Token::Entry(state.receiving.insert_chosen(fetched)))
             }
-            Found::Promise(key) => Some(Token::Entry(key)),
-            Found::Nothing if state.disconnected => Some(Token::Disconnected),
-            Found::Nothing => None,
+            Found::Promise(sender) => {
+                Some(Token::Entry(state.await_promise(sender, Incoming::Promised, Place::Own(place))))
+            }
+            Found::Nothing => {
+                unused = state.spare.replace(place);
+                state.disconnected.then_some(Token::Disconnected)
+            }
         };
         drop(state);
+        drop(unused);
         wakes.unpark();
         token
     }
@@ -464,11 +376,14 @@ impl<T> Exchange<T> {
     /// Enters a select among those who wait to receive. `None`: it need not wait.
     pub(super) fn enter_recv(&self, claim: Claim) -> Option<Key> {
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
+        let (mut state, place) = self.lock_with_box();
         if state.can_receive(Some(claim.ticket())) {
+            let unused = state.spare.replace(place);
+            drop(state);
+            drop(unused);
             return None;
         }
-        let key = state.start_receiving(Some(claim), &mut wakes);
+        let key = state.start_receiving(Some(claim), Place::Own(place), &mut wakes);
         drop(state);
         wakes.unpark();
         Some(key)
@@ -476,34 +391,75 @@ impl<T> Exchange<T> {
 
     /// Ends the entry of a select that was not chosen here.
     pub(super) fn leave_recv(&self, key: Key) {
-        self.state.lock().receiving.remove(key);
+        let mut state = self.state.lock();
+        let left = state.receiving.remove(key);
+        Self::unlock_and_recycle(state, left);
     }
 
     /// The message that a select was chosen for.
-    pub(super) fn finish_recv(&self, key: Key) -> Result<T, super::RecvError> {
-        match self.promised(key) {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => self.recv(None).map_err(|_| super::RecvError),
-            Err(Gone) => Err(super::RecvError),
+    #[track_caller]
+    pub(super) fn finish_recv(&self, key: Key, into: &mut Option<T>) -> Result<(), RecvError> {
+        let mut state = self.state.lock();
+        let receiving = state.receiving.wish(key);
+        if receiving.incoming != Incoming::Message {
+            return self.finish_recv_later(state, key, into);
+        }
+        move_message(receiving.place.message(), into);
+        let ended = state.receiving.remove(key);
+        Self::unlock_and_recycle(state, ended);
+        Ok(())
+    }
+
+    /// There is no message, or not yet.
+    #[cold]
+    #[track_caller]
+    fn finish_recv_later<'a>(
+        &'a self,
+        mut state: ShortGuard<'a, State<T>>,
+        key: Key,
+        into: &mut Option<T>,
+    ) -> Result<(), RecvError> {
+        let receiving = state.receiving.wish(key);
+        if receiving.incoming == Incoming::Promised {
+            receiving.incoming = Incoming::Awaited;
+            drop(state);
+            (state, _) = self.sleep_receiving(key, None);
+        }
+        let receiving = state.receiving.wish(key);
+        let incoming = receiving.incoming;
+        if incoming == Incoming::Awaited {
+            receiving.incoming = Incoming::Unwanted;
+            drop(state);
+            wait::cancel_again();
+        } else {
+            if incoming == Incoming::Message {
+                move_message(receiving.place.message(), into);
+            }
+            let ended = state.receiving.remove(key);
+            Self::unlock_and_recycle(state, ended);
+        }
+        match incoming {
+            Incoming::Message => Ok(()),
+            Incoming::Disconnected => Err(RecvError),
+            _ => self.recv(into, None).map_err(|_| RecvError),
         }
     }
 
     /// A select that was chosen does not fetch its message.
     pub(super) fn abandon_recv(&self, key: Key) {
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
-        if let Incoming::Promised = state.receiving.wish_ref(key).incoming {
-            state.receiving.wish(key).incoming = Incoming::Unwanted;
+        // A message that did not come out of the buffer may need a place there, even one beyond its capacity.
+        let mut state = self.grow(self.state.lock(), |state| !state.buffer.has_place());
+        let receiving = state.receiving.wish(key);
+        if receiving.incoming == Incoming::Promised {
+            receiving.incoming = Incoming::Unwanted;
             return;
         }
-        if let Incoming::Message(message) = state.receiving.remove(key).incoming {
-            match state.claim_receiver() {
-                Some(receiver) => state.give(receiver, Incoming::Message(message), &mut wakes),
-                None => state.buffer.push_front(message),
-            }
-            state.tell_watchers(&mut wakes);
+        let mut abandoned = state.receiving.remove(key);
+        if abandoned.incoming == Incoming::Message {
+            state.put_back(abandoned.place.message(), &mut wakes);
         }
-        drop(state);
+        Self::unlock_and_recycle(state, abandoned);
         wakes.unpark();
     }
 
@@ -514,10 +470,7 @@ impl<T> Exchange<T> {
         let token = if state.disconnected {
             Some(Token::Disconnected)
         } else if let Some(receiver) = state.claim_receiver() {
-            state.receiving.wish(receiver).incoming = Incoming::Promised;
-            if state.receiving.wish_ref(receiver).claim.is_some() {
-                state.receiving.wake(receiver, &mut wakes);
-            }
+            state.promise(receiver, &mut wakes);
             Some(Token::Partner(receiver))
         } else if state.has_room() {
             state.reserved += 1;
@@ -535,6 +488,7 @@ impl<T> Exchange<T> {
         let mut wakes = Wakes::none();
         let mut state = self.state.lock();
         if state.can_send(Some(claim.ticket())) {
+            drop(state);
             return None;
         }
         let key = state.start_sending(Some(claim), Outgoing::OnSelection, &mut wakes);
@@ -545,7 +499,10 @@ impl<T> Exchange<T> {
 
     /// Ends the entry of a select; says what it was chosen for, if it was.
     pub(super) fn leave_send(&self, key: Key) -> Option<Token> {
-        match self.state.lock().sending.remove(key).outgoing {
+        let mut state = self.state.lock();
+        let left = state.sending.remove(key);
+        drop(state);
+        match left.outgoing {
             Outgoing::Reserved => Some(Token::Reserved),
             Outgoing::Partner(receiver) => Some(Token::Partner(receiver)),
             Outgoing::Disconnected => Some(Token::Disconnected),
@@ -553,53 +510,58 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// Sends the message for which a select was chosen.
-    pub(super) fn finish_send(&self, token: Token, message: T) -> Result<(), SendError<T>> {
+    /// Sends the message for which a select was chosen; then `message` is empty.
+    #[track_caller]
+    pub(super) fn finish_send(&self, token: Token, message: &mut Option<T>) -> Result<(), Unsent> {
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
-        let unsent = match token {
+        let mut state = self.lock_to_push();
+        match token {
             Token::Reserved => {
                 state.reserved -= 1;
-                if state.disconnected { Some(message) } else { state.offer(message, &mut wakes).err() }
+                if !state.disconnected && !state.offer(message, &mut wakes) {
+                    // A message that was put back has taken the room.
+                    drop(state);
+                    return self.send_anew(message);
+                }
             }
-            Token::Partner(receiver)
-                if matches!(state.receiving.wish_ref(receiver).incoming, Incoming::Promised) =>
-            {
-                state.give(receiver, Incoming::Message(message), &mut wakes);
-                None
-            }
+            Token::Partner(receiver) if state.keep_promise(receiver, message, &mut wakes) => {}
             Token::Partner(receiver) => {
                 let unwanted = state.receiving.remove(receiver);
-                drop(state);
-                drop(unwanted);
-                return self.send(message, None).map_err(|error| SendError(error.into_inner()));
+                Self::unlock_and_recycle(state, unwanted);
+                return self.send_anew(message);
             }
-            _ => Some(message),
-        };
+            _ => {}
+        }
         drop(state);
         wakes.unpark();
-        unsent.map_or(Ok(()), |message| Err(SendError(message)))
+        if message.is_none() { Ok(()) } else { Err(Unsent::Disconnected) }
+    }
+
+    /// For a select whose partner or room is gone.
+    #[cold]
+    #[track_caller]
+    fn send_anew(&self, message: &mut Option<T>) -> Result<(), Unsent> {
+        self.send(message, None)
     }
 
     /// A select that was chosen does not send.
     pub(super) fn abandon_send(&self, token: Token) {
-        let mut unwanted = None;
         let mut wakes = Wakes::none();
-        let mut state = self.state.lock();
+        let mut state = self.lock_to_push();
         match token {
             Token::Reserved => {
                 state.reserved -= 1;
                 state.refill(&mut wakes);
                 state.tell_watchers(&mut wakes);
             }
-            Token::Partner(receiver) => match state.receiving.wish_ref(receiver).incoming {
-                Incoming::Promised => state.give(receiver, Incoming::Broken, &mut wakes),
-                _ => unwanted = Some(state.receiving.remove(receiver)),
-            },
+            Token::Partner(receiver) if !state.break_promise(receiver, &mut wakes) => {
+                let unwanted = state.receiving.remove(receiver);
+                Self::unlock_and_recycle(state, unwanted);
+                return;
+            }
             _ => {}
         }
         drop(state);
-        drop(unwanted);
         wakes.unpark();
     }
 
@@ -619,6 +581,3 @@ impl<T> Exchange<T> {
         self.state.lock().watching.remove(key);
     }
 }
-
-/// The other side has disconnected.
-struct Gone;

@@ -90,14 +90,27 @@ macro_rules! __channel_cases {
     };
 }
 
+/// One `match` for each channel, around all the rest: what is temporary in its expression lives until the end of the bodies.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_run {
+    ($new:ident $cases:tt $default:tt) => {
+        $crate::__channel_run!($new $cases $default $cases)
+    };
     ($new:ident
-        [$(($kind:ident $type:ident $handle:ident $index:ident ($channel:expr) ($($message:expr)?) ($p:pat) ($body:expr)))*]
-        $default:tt
+        [($kind:ident $type:ident $handle:ident $index:ident ($channel:expr) $message:tt $p:tt $body:tt) $($rest:tt)*]
+        $default:tt $cases:tt
+    ) => {
+        match &$channel {
+            $handle => {
+                let $handle: &$crate::channel::$type<_> = $handle;
+                $crate::__channel_run!($new [$($rest)*] $default $cases)
+            }
+        }
+    };
+    ($new:ident [] $default:tt
+        [$(($kind:ident $type:ident $handle:ident $index:ident $channel:tt ($($message:expr)?) ($p:pat) ($body:expr)))*]
     ) => {{
-        $(let $handle: &$crate::channel::$type<_> = &$channel;)*
         #[allow(unused_mut)]
         let mut select = $crate::channel::Select::$new();
         $(let $index = select.$kind($handle);)*

@@ -49,12 +49,11 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If not, or if there is neither a message nor a sender any more.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        match &self.source {
-            Source::Exchange(exchange) => exchange.try_recv(),
-            Source::Clock(clock) => {
-                clock.take(Instant::now()).map(|at| clock.message(at)).ok_or(TryRecvError::Empty)
-            }
-            Source::Never => Err(TryRecvError::Empty),
+        let mut message = None;
+        let received = self.try_recv_into(&mut message);
+        match message {
+            Some(message) => Ok(message),
+            None => Err(received.err().unwrap_or(TryRecvError::Empty)),
         }
     }
 
@@ -62,10 +61,15 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(None).map_err(|_| RecvError)
+        let mut message = None;
+        let _disconnected = self.recv_into(&mut message, None);
+        match message {
+            Some(message) => Ok(message),
+            None => Err(RecvError),
+        }
     }
 
     /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
@@ -74,7 +78,12 @@ impl<T> Receiver<T> {
     /// If the time was over, or there is neither a message nor a sender any more.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_until(Instant::now().checked_add(timeout))
+        let mut message = None;
+        let received = self.recv_into(&mut message, Instant::now().checked_add(timeout));
+        match message {
+            Some(message) => Ok(message),
+            None => Err(received.err().unwrap_or(RecvTimeoutError::Timeout)),
+        }
     }
 
     /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
@@ -84,15 +93,42 @@ impl<T> Receiver<T> {
     /// If the time was over, or there is neither a message nor a sender any more.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.recv_until(Some(deadline))
+        let mut message = None;
+        let received = self.recv_into(&mut message, Some(deadline));
+        match message {
+            Some(message) => Ok(message),
+            None => Err(received.err().unwrap_or(RecvTimeoutError::Timeout)),
+        }
     }
 
-    #[inline(always)]
-    #[track_caller]
-    fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    /// Receives into `message`, which is empty, if that needs no waiting.
+    pub(crate) fn try_recv_into(&self, message: &mut Option<T>) -> Result<(), TryRecvError> {
         match &self.source {
-            Source::Exchange(exchange) => exchange.recv(deadline),
-            Source::Clock(clock) => recv_from_clock(&**clock, deadline),
+            Source::Exchange(exchange) => exchange.try_recv(message),
+            Source::Clock(clock) => {
+                wait::count_operation();
+                let instant = clock.take(Instant::now()).ok_or(TryRecvError::Empty)?;
+                clock.tell(instant, message);
+                Ok(())
+            }
+            Source::Never => {
+                wait::count_operation();
+                Err(TryRecvError::Empty)
+            }
+        }
+    }
+
+    /// Receives into `message`, which is empty.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[track_caller]
+    pub(crate) fn recv_into(
+        &self,
+        message: &mut Option<T>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvTimeoutError> {
+        match &self.source {
+            Source::Exchange(exchange) => exchange.recv(message, deadline),
+            Source::Clock(clock) => recv_from_clock(&**clock, message, deadline),
             Source::Never => {
                 sleep_until(deadline);
                 Err(RecvTimeoutError::Timeout)
@@ -153,11 +189,15 @@ impl<T> Receiver<T> {
         TryIter { receiver: self }
     }
 
-    /// The message that a select was chosen for.
-    pub(super) fn finish(&self, token: Token) -> Result<T, RecvError> {
+    /// Receives the message that a select was chosen for into `message`, which is empty.
+    #[track_caller]
+    pub(super) fn finish(&self, token: Token, message: &mut Option<T>) -> Result<(), RecvError> {
         match (&self.source, token) {
-            (Source::Exchange(exchange), Token::Entry(key)) => exchange.finish_recv(key),
-            (Source::Clock(clock), Token::Time(instant)) => Ok(clock.message(instant)),
+            (Source::Exchange(exchange), Token::Entry(key)) => exchange.finish_recv(key, message),
+            (Source::Clock(clock), Token::Time(instant)) => {
+                clock.tell(instant, message);
+                Ok(())
+            }
             _ => Err(RecvError),
         }
     }
@@ -176,11 +216,16 @@ fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn recv_from_clock<T>(clock: &dyn Clock<T>, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+fn recv_from_clock<T>(
+    clock: &dyn Clock<T>,
+    message: &mut Option<T>,
+    deadline: Option<Instant>,
+) -> Result<(), RecvTimeoutError> {
     loop {
         let now = Instant::now();
         if let Some(instant) = clock.take(now) {
-            return Ok(clock.message(instant));
+            clock.tell(instant, message);
+            return Ok(());
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(RecvTimeoutError::Timeout);
@@ -294,9 +339,11 @@ pub struct Iter<'a, T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        let mut message = None;
+        let _disconnected = self.receiver.recv_into(&mut message, None);
+        message
     }
 }
 
@@ -317,7 +364,9 @@ impl<T> Iterator for TryIter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.receiver.try_recv().ok()
+        let mut message = None;
+        let _none = self.receiver.try_recv_into(&mut message);
+        message
     }
 }
 
@@ -335,9 +384,11 @@ pub struct IntoIter<T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        let mut message = None;
+        let _disconnected = self.receiver.recv_into(&mut message, None);
+        message
     }
 }
 

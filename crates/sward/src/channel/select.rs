@@ -16,14 +16,13 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::sender::give_back;
 use super::{
     ReadyTimeoutError, Receiver, RecvError, SelectTimeoutError, SendError, Sender, TryReadyError,
     TrySelectError,
 };
 use crate::primitive::{AtomicUsize, Ordering};
-use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{What, because};
-use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::sync::wait_list::Key;
 
@@ -31,17 +30,14 @@ use crate::sync::wait_list::Key;
 pub(super) struct Ticket {
     /// The index of the operation, or one of the two below.
     state: AtomicUsize,
-    /// Keeps the thread alive: a line may hold an entry of a select that was chosen, and leaked.
-    _thread: Arc<Task>,
 }
 
 const OPEN: usize = usize::MAX;
 const CLOSED: usize = usize::MAX - 1;
 
 impl Ticket {
-    /// Of the calling thread.
-    fn new(state: usize) -> Ticket {
-        Ticket { state: AtomicUsize::new(state), _thread: with_current_task(Arc::clone) }
+    fn new() -> Ticket {
+        Ticket { state: AtomicUsize::new(OPEN) }
     }
 
     fn is_open(&self) -> bool {
@@ -61,11 +57,6 @@ impl Claim {
     /// On operation `index` of the select with this ticket.
     fn new(ticket: &Arc<Ticket>, index: usize) -> Claim {
         Claim(Box::new((Arc::clone(ticket), index)))
-    }
-
-    /// For an operation that has been started already: nobody else can claim it.
-    pub(super) fn settled() -> Claim {
-        Claim::new(&Arc::new(Ticket::new(CLOSED)), 0)
     }
 
     pub(super) fn ticket(&self) -> &Arc<Ticket> {
@@ -141,11 +132,25 @@ pub(super) trait SelectHandle {
 /// assert_eq!(operation.recv(&second), Ok(7));
 /// ```
 pub struct Select<'a> {
-    /// With the indices that the caller knows.
-    operations: Vec<(usize, &'a dyn SelectHandle)>,
+    /// In the order in which they are tried.
+    operations: Vec<Operation<'a>>,
     next_index: usize,
     biased: bool,
 }
+
+#[derive(Clone, Copy)]
+struct Operation<'a> {
+    /// As the caller knows it.
+    index: usize,
+    handle: &'a dyn SelectHandle,
+}
+
+// SAFETY: what a select does to a channel (`SelectHandle`) moves messages from place to place under the channel's lock; it
+// neither looks at one nor drops one. So the thread that does it need not be one that may have the messages. To finish the operation it
+// needs the handle itself.
+unsafe impl Send for Operation<'_> {}
+// SAFETY: likewise; and a shared operation is only copied.
+unsafe impl Sync for Operation<'_> {}
 
 /// Until when to wait.
 #[derive(Clone, Copy)]
@@ -200,7 +205,7 @@ impl<'a> Select<'a> {
     fn add(&mut self, handle: &'a dyn SelectHandle) -> usize {
         let index = self.next_index;
         self.next_index += 1;
-        self.operations.push((index, handle));
+        self.operations.push(Operation { index, handle });
         index
     }
 
@@ -209,7 +214,8 @@ impl<'a> Select<'a> {
     /// # Panics
     /// If there is none with this index.
     pub fn remove(&mut self, index: usize) {
-        let place = self.operations.iter().position(|(known, _)| *known == index);
+        assert!(index < self.next_index, "index out of bounds; {index} >= {}", self.next_index);
+        let place = self.operations.iter().position(|operation| operation.index == index);
         self.operations.remove(place.expect("no operation with this index"));
     }
 
@@ -285,17 +291,21 @@ impl<'a> Select<'a> {
         self.wait_ready(Patience::Until(deadline)).ok_or(ReadyTimeoutError)
     }
 
-    /// The operations, in the order in which they shall be tried.
-    fn in_turn(&self) -> impl Iterator<Item = (usize, &'a dyn SelectHandle)> + use<'_, 'a> {
-        let start = if self.biased { 0 } else { random_below(self.operations.len()) };
-        let (front, back) = self.operations.split_at(start);
-        back.iter().chain(front).copied()
+    /// Brings the operations into the order in which they shall be tried, and stand in the lines of their channels: several may be on one.
+    fn shuffle(&mut self) {
+        if !self.biased {
+            for place in 1..self.operations.len() {
+                self.operations.swap(place, random_up_to(place));
+            }
+        }
     }
 
     #[track_caller]
     fn run(&mut self, patience: Patience) -> Option<SelectedOperation<'a>> {
+        wait::count_operation();
+        self.shuffle();
         loop {
-            for (index, handle) in self.in_turn() {
+            for &Operation { index, handle } in &self.operations {
                 if let Some(token) = handle.try_start() {
                     return Some(SelectedOperation::new(index, handle, token));
                 }
@@ -315,11 +325,11 @@ impl<'a> Select<'a> {
     /// Steps 2 and 3 of the protocol. `None` for any reason but being claimed.
     #[track_caller]
     fn sleep(&self, deadline: Option<Instant>) -> Option<SelectedOperation<'a>> {
-        let ticket = Arc::new(Ticket::new(OPEN));
+        let ticket = Arc::new(Ticket::new());
         let mut lines = Vec::with_capacity(self.operations.len());
         let mut limit = deadline;
         let mut must_wait = true;
-        for &(index, handle) in &self.operations {
+        for &Operation { index, handle } in &self.operations {
             match handle.enter(Claim::new(&ticket, index)) {
                 Entered::Waits(key) => lines.push((index, handle, key)),
                 Entered::WaitsForTime => limit = limit.into_iter().chain(handle.due()).min(),
@@ -352,18 +362,26 @@ impl<'a> Select<'a> {
 
     #[track_caller]
     fn wait_ready(&mut self, patience: Patience) -> Option<usize> {
+        wait::count_operation();
         loop {
-            let ready = || self.in_turn().find(|(_, handle)| handle.is_ready()).map(|(index, _)| index);
+            self.shuffle();
+            let operations = self.operations.iter();
+            let ready = || {
+                let mut operations = operations.clone();
+                operations.find(|operation| operation.handle.is_ready()).map(|operation| operation.index)
+            };
             if let Some(index) = ready() {
                 return Some(index);
             }
             if patience.is_over() {
                 return None;
             }
-            let due = self.operations.iter().filter_map(|(_, handle)| handle.due());
+            let due = operations.clone().filter_map(|operation| operation.handle.due());
             let limit = due.chain(patience.deadline()).min();
-            let watches: Vec<_> =
-                self.operations.iter().filter_map(|(_, handle)| Some((handle, handle.watch()?))).collect();
+            let watches: Vec<_> = operations
+                .clone()
+                .filter_map(|operation| Some((operation.handle, operation.handle.watch()?)))
+                .collect();
             // What has changed before we watched is seen now, and what changes later wakes us.
             if ready().is_none() && !wait::is_cancel_due() {
                 because(What::Object("one of some channels", 0), Location::caller(), || {
@@ -380,13 +398,10 @@ impl<'a> Select<'a> {
     }
 }
 
-/// Not a good random number, but one that does not fall into step with the program.
-fn random_below(limit: usize) -> usize {
+/// A random number from 0 to `limit`. Not a good one, but one that does not fall into step with the program.
+fn random_up_to(limit: usize) -> usize {
     thread_local! {
         static STATE: Cell<u32> = const { Cell::new(0x9E37_79B9) };
-    }
-    if limit < 2 {
-        return 0;
     }
     STATE.with(|state| {
         let mut x = state.get();
@@ -394,7 +409,7 @@ fn random_below(limit: usize) -> usize {
         x ^= x >> 17;
         x ^= x << 5;
         state.set(x);
-        ((u64::from(x) * limit as u64) >> 32) as usize
+        ((u64::from(x) * (limit as u64 + 1)) >> 32) as usize
     })
 }
 
@@ -442,33 +457,43 @@ impl<'a> SelectedOperation<'a> {
         self.index
     }
 
-    /// Sends `message`. Does not wait for room or a receiver: there is one.
+    /// Sends `message`. Does not wait for room or a receiver, except if the one there was has been cancelled
+    /// meanwhile: then as [`Sender::send`].
     ///
     /// # Errors
     /// The message, if there is no receiver any more.
     ///
     /// # Panics
     /// If `sender` is not what the operation was added with.
+    #[track_caller]
     pub fn send<T>(mut self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
-        let token = self.take(sender, "sender");
-        sender.finish(token, message)
+        let mut message = Some(message);
+        let token = self.take(sender, "passed a sender that wasn't selected");
+        let sent = sender.finish(token, &mut message);
+        if sent.is_ok() { Ok(()) } else { give_back(message) }
     }
 
-    /// Receives the message.
+    /// Receives the message. Waits, as a cancellation point, if the sender is a select that has not brought it yet.
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
     ///
     /// # Panics
     /// If `receiver` is not what the operation was added with.
+    #[track_caller]
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
-        let token = self.take(receiver, "receiver");
-        receiver.finish(token)
+        let mut message = None;
+        let token = self.take(receiver, "passed a receiver that wasn't selected");
+        let _disconnected = receiver.finish(token, &mut message);
+        match message {
+            Some(message) => Ok(message),
+            None => Err(RecvError),
+        }
     }
 
-    fn take(&mut self, handle: &dyn SelectHandle, what: &str) -> Token {
-        let is_it = self.handle.address() == handle.address();
-        assert!(is_it, "passed a {what} that wasn't used for this select operation");
+    #[track_caller]
+    fn take(&mut self, handle: &dyn SelectHandle, otherwise: &str) -> Token {
+        assert!(self.handle.address() == handle.address(), "{otherwise}");
         self.token.take().expect("an operation is finished once")
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Unsent};
 use super::select::{Claim, Entered, SelectHandle, Token};
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::sync::wait_list::Key;
@@ -30,7 +30,13 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message, if not, or if there is no receiver any more.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.exchange.try_send(message)
+        let mut message = Some(message);
+        let sent = self.try_send_from(&mut message);
+        let Some(message) = message else { return Ok(()) };
+        match sent {
+            Err(Unsent::Full) => Err(TrySendError::Full(message)),
+            _ => Err(TrySendError::Disconnected(message)),
+        }
     }
 
     /// Sends; waits until there is room, or (capacity 0) until a receiver takes the message. A cancellation
@@ -38,10 +44,12 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// The message, if there is no receiver any more.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.exchange.send(message, None).map_err(|error| SendError(error.into_inner()))
+        let mut message = Some(message);
+        let sent = self.send_from(&mut message, None);
+        if sent.is_ok() { Ok(()) } else { give_back(message) }
     }
 
     /// As [`send`](Sender::send), but waits for at most `timeout`. A cancellation point if it has to wait.
@@ -50,7 +58,13 @@ impl<T> Sender<T> {
     /// The message, if the time was over or there is no receiver any more.
     #[track_caller]
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.exchange.send(message, Instant::now().checked_add(timeout))
+        let mut message = Some(message);
+        let sent = self.send_from(&mut message, Instant::now().checked_add(timeout));
+        let Some(message) = message else { return Ok(()) };
+        match sent {
+            Err(Unsent::Full) => Err(SendTimeoutError::Timeout(message)),
+            _ => Err(SendTimeoutError::Disconnected(message)),
+        }
     }
 
     /// As [`send`](Sender::send), but waits until `deadline` at most. A cancellation point if it has to wait.
@@ -59,7 +73,25 @@ impl<T> Sender<T> {
     /// The message, if the time was over or there is no receiver any more.
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.exchange.send(message, Some(deadline))
+        let mut message = Some(message);
+        let sent = self.send_from(&mut message, Some(deadline));
+        let Some(message) = message else { return Ok(()) };
+        match sent {
+            Err(Unsent::Full) => Err(SendTimeoutError::Timeout(message)),
+            _ => Err(SendTimeoutError::Disconnected(message)),
+        }
+    }
+
+    /// Sends what is in `message`, if that needs no waiting. Then it is empty.
+    pub(crate) fn try_send_from(&self, message: &mut Option<T>) -> Result<(), Unsent> {
+        self.exchange.try_send(message)
+    }
+
+    /// Sends what is in `message`. Then it is empty.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[track_caller]
+    pub(crate) fn send_from(&self, message: &mut Option<T>, deadline: Option<Instant>) -> Result<(), Unsent> {
+        self.exchange.send(message, deadline)
     }
 
     /// Whether no message is in the buffer. Always so with capacity 0.
@@ -87,9 +119,20 @@ impl<T> Sender<T> {
         Arc::ptr_eq(&self.exchange, &other.exchange)
     }
 
-    /// Sends the message for which a select was chosen.
-    pub(super) fn finish(&self, token: Token, message: T) -> Result<(), SendError<T>> {
+    /// Sends the message for which a select was chosen. Then `message` is empty.
+    #[track_caller]
+    pub(super) fn finish(&self, token: Token, message: &mut Option<T>) -> Result<(), Unsent> {
         self.exchange.finish_send(token, message)
+    }
+}
+
+/// The result of a send that did not send. A function of its own, so that there is room for one message less on the stack
+/// while a send waits.
+#[cold]
+pub(super) fn give_back<T>(message: Option<T>) -> Result<(), SendError<T>> {
+    match message {
+        Some(message) => Err(SendError(message)),
+        None => Ok(()),
     }
 }
 

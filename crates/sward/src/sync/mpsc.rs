@@ -7,9 +7,7 @@ use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::time::{Duration, Instant};
 
-use crate::channel::{
-    self as mpmc, RecvTimeoutError as MpmcTimeout, TryRecvError as MpmcTry, TrySendError as MpmcTrySend,
-};
+use crate::channel::{self as mpmc, RecvTimeoutError as MpmcTimeout, TryRecvError as MpmcTry, Unsent};
 
 #[doc(no_inline)]
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
@@ -37,7 +35,12 @@ impl<T> Sender<T> {
     /// The message, if the receiver is gone.
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.0.send(message).map_err(|error| SendError(error.into_inner()))
+        let mut message = Some(message);
+        let _unsent = self.0.send_from(&mut message, None);
+        match message {
+            Some(message) => Err(SendError(message)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -64,7 +67,12 @@ impl<T> SyncSender<T> {
     /// The message, if the receiver is gone, or goes while the sender waits.
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.0.send(message).map_err(|error| SendError(error.into_inner()))
+        let mut message = Some(message);
+        let _unsent = self.0.send_from(&mut message, None);
+        match message {
+            Some(message) => Err(SendError(message)),
+            None => Ok(()),
+        }
     }
 
     /// Sends if there is room (with bound 0: if the receiver waits). Never waits.
@@ -72,10 +80,13 @@ impl<T> SyncSender<T> {
     /// # Errors
     /// The message, if there is no room or the receiver is gone.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.0.try_send(message).map_err(|error| match error {
-            MpmcTrySend::Full(message) => TrySendError::Full(message),
-            MpmcTrySend::Disconnected(message) => TrySendError::Disconnected(message),
-        })
+        let mut message = Some(message);
+        let sent = self.0.try_send_from(&mut message);
+        let Some(message) = message else { return Ok(()) };
+        match sent {
+            Err(Unsent::Full) => Err(TrySendError::Full(message)),
+            _ => Err(TrySendError::Disconnected(message)),
+        }
     }
 }
 
@@ -110,10 +121,13 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If there is none; and whether there is no sender any more either.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.receiver.try_recv().map_err(|error| match error {
-            MpmcTry::Empty => TryRecvError::Empty,
-            MpmcTry::Disconnected => TryRecvError::Disconnected,
-        })
+        let mut message = None;
+        let received = self.receiver.try_recv_into(&mut message);
+        match message {
+            Some(message) => Ok(message),
+            None if received == Err(MpmcTry::Disconnected) => Err(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
     }
 
     /// Receives; waits for a message. A cancellation point if it has to wait.
@@ -122,7 +136,12 @@ impl<T> Receiver<T> {
     /// If there is neither a message nor a sender any more.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.receiver.recv().map_err(|_| RecvError)
+        let mut message = None;
+        let _disconnected = self.receiver.recv_into(&mut message, None);
+        match message {
+            Some(message) => Ok(message),
+            None => Err(RecvError),
+        }
     }
 
     /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
@@ -131,7 +150,7 @@ impl<T> Receiver<T> {
     /// If the time was over, or there is neither a message nor a sender any more.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout).map_err(timeout_error)
+        self.recv_until(Instant::now().checked_add(timeout))
     }
 
     /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
@@ -139,8 +158,20 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.receiver.recv_deadline(deadline).map_err(timeout_error)
+        self.recv_until(Some(deadline))
+    }
+
+    #[track_caller]
+    fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let mut message = None;
+        let received = self.receiver.recv_into(&mut message, deadline);
+        match message {
+            Some(message) => Ok(message),
+            None if received == Err(MpmcTimeout::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            None => Err(RecvTimeoutError::Timeout),
+        }
     }
 
     /// Receives until there is neither a message nor a sender any more. Each step is a cancellation point if
@@ -152,13 +183,6 @@ impl<T> Receiver<T> {
     /// Receives what is there, and never waits.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter { receiver: self }
-    }
-}
-
-fn timeout_error(error: MpmcTimeout) -> RecvTimeoutError {
-    match error {
-        MpmcTimeout::Timeout => RecvTimeoutError::Timeout,
-        MpmcTimeout::Disconnected => RecvTimeoutError::Disconnected,
     }
 }
 
@@ -195,9 +219,11 @@ pub struct Iter<'a, T> {
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        let mut message = None;
+        let _disconnected = self.receiver.receiver.recv_into(&mut message, None);
+        message
     }
 }
 
@@ -211,7 +237,9 @@ impl<T> Iterator for TryIter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.receiver.try_recv().ok()
+        let mut message = None;
+        let _none = self.receiver.receiver.try_recv_into(&mut message);
+        message
     }
 }
 
@@ -224,8 +252,10 @@ pub struct IntoIter<T> {
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        let mut message = None;
+        let _disconnected = self.receiver.receiver.recv_into(&mut message, None);
+        message
     }
 }

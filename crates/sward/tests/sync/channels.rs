@@ -1,14 +1,16 @@
 //! `sward::channel` as crossbeam-channel documents its own.
 
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sward::channel::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
-    after, at, bounded, never, tick, unbounded,
+    Receiver, RecvError, RecvTimeoutError, Select, SendError, SendTimeoutError, Sender, TryRecvError,
+    TrySendError, after, at, bounded, never, select, tick, unbounded,
 };
 use sward::thread;
+use sward_testing::Watchdog;
 
 use crate::places;
 
@@ -200,11 +202,20 @@ fn who_never_waits_lets_others_run() {
     places::on_workers(1, || {
         let (sender, receiver) = unbounded();
         type Operation = fn(&Sender<usize>, &Receiver<usize>);
-        let operations: [Operation; 4] = [
+        let operations: [Operation; 12] = [
             |sender, _| sender.send(1).unwrap(),
             |sender, _| sender.try_send(1).unwrap(),
+            |sender, _| select! { send(sender, 1) -> result => result.unwrap() },
             |_, receiver| assert_eq!(receiver.recv(), Ok(1)),
             |_, receiver| assert!(receiver.try_recv().is_ok()),
+            |_, receiver| select! { recv(receiver) -> message => assert_eq!(message, Ok(1)) },
+            // And who asks in vain.
+            |_, _| assert!(bounded(0).0.try_send(1).is_err()),
+            |_, _| assert!(never::<()>().try_recv().is_err()),
+            |_, _| assert!(after(LONG).try_recv().is_err()),
+            |_, _| assert_eq!(never::<()>().try_iter().next(), None),
+            |_, _| select! { recv(never::<()>()) -> _ => unreachable!(), default => {} },
+            |_, _| assert!(Select::new().try_ready().is_err()),
         ];
         for operation in operations {
             let has_run = Arc::new(AtomicBool::new(false));
@@ -218,6 +229,110 @@ fn who_never_waits_lets_others_run() {
             });
             assert!(alone.count() < MANY);
             other.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn two_that_spin_move_each_other_on() {
+    let _watchdog = Watchdog::start("channels::two_that_spin_move_each_other_on");
+    places::on_workers(1, || {
+        let ((ping, pings), (pong, pongs)) = (bounded(1), bounded(1));
+        let partner = thread::spawn(move || {
+            for number in 0..100 {
+                while select! { recv(pings) -> message => message != Ok(number), default => true } {}
+                while select! { send(pong, number) -> result => result.is_err(), default => true } {}
+            }
+        });
+        for number in 0..100 {
+            while ping.try_send(number).is_err() {}
+            while pongs.try_iter().next() != Some(number) {}
+        }
+        partner.join().unwrap();
+    });
+}
+
+#[test]
+fn a_destructor_that_panics_leaks_the_messages_behind() {
+    /// Counts how many were dropped, and panics at every one.
+    struct Message(Arc<AtomicUsize>);
+    impl Drop for Message {
+        fn drop(&mut self) {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            panic!("drop {number}");
+        }
+    }
+    for (sender, receiver) in [bounded(3), unbounded()] {
+        let count = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            assert!(sender.send(Message(Arc::clone(&count))).is_ok());
+        }
+        let panic = catch_unwind(move || drop(receiver)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), "drop 0");
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        drop(sender);
+    }
+}
+
+#[test]
+fn a_destructor_of_a_message_may_use_its_channel() {
+    struct Message(Sender<Message>);
+    impl Drop for Message {
+        fn drop(&mut self) {
+            assert!(self.0.is_empty() && !self.0.is_full());
+            let mut select = Select::new();
+            select.send(&self.0);
+            assert_eq!(select.try_ready(), Ok(0));
+        }
+    }
+    let _watchdog = Watchdog::start("a_destructor_of_a_message_may_use_its_channel");
+    places::everywhere(|| {
+        let (sender, receiver) = unbounded();
+        for _ in 0..3 {
+            assert!(sender.send(Message(sender.clone())).is_ok());
+        }
+        drop(receiver);
+    });
+}
+
+/// A stack of the default size holds eight of them.
+type Large = [u8; 32 * 1024];
+
+#[test]
+fn large_messages_fit_on_a_default_stack() {
+    let sends: [fn(&Sender<Large>); 5] = [
+        |sender| while sender.try_send([1; 32 * 1024]).is_err() {},
+        |sender| assert!(sender.send([1; 32 * 1024]).is_ok()),
+        |sender| assert!(sender.send_timeout([1; 32 * 1024], LONG).is_ok()),
+        |sender| assert!(sender.send_deadline([1; 32 * 1024], Instant::now() + LONG).is_ok()),
+        |sender| select! { send(sender, [1; 32 * 1024]) -> result => assert!(result.is_ok()) },
+    ];
+    let receives: [fn(&Receiver<Large>); 7] = [
+        |receiver| while receiver.try_recv().is_err() {},
+        |receiver| while receiver.try_iter().next().is_none() {},
+        |receiver| assert!(receiver.iter().next().is_some()),
+        |receiver| assert!(receiver.recv().is_ok()),
+        |receiver| assert!(receiver.recv_timeout(LONG).is_ok()),
+        |receiver| assert!(receiver.recv_deadline(Instant::now() + LONG).is_ok()),
+        |receiver| select! { recv(receiver) -> message => assert!(message.is_ok()) },
+    ];
+    let _watchdog = Watchdog::start("channels::large_messages_fit_on_a_default_stack");
+    let pass = |capacity: Option<usize>, send: fn(&Sender<Large>), receive: fn(&Receiver<Large>)| {
+        let (sender, receiver) = capacity.map_or_else(unbounded, bounded);
+        let sends = thread::spawn(move || send(&sender));
+        thread::spawn(move || receive(&receiver)).join().unwrap();
+        sends.join().unwrap();
+    };
+    places::on_workers(1, || {
+        for (number, send) in sends.into_iter().enumerate() {
+            for receive in receives {
+                pass(Some(1), send, receive);
+                pass(None, send, receive);
+            }
+            // Without a buffer, two that only try do not meet.
+            for receive in &receives[if number == 0 { 2 } else { 0 }..] {
+                pass(Some(0), send, *receive);
+            }
         }
     });
 }

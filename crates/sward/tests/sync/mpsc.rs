@@ -1,5 +1,6 @@
 //! `sward::sync::mpsc` as std documents its own.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use sward::sync::mpsc::{
@@ -7,10 +8,12 @@ use sward::sync::mpsc::{
     channel, sync_channel,
 };
 use sward::thread;
+use sward_testing::Watchdog;
 
 use crate::places;
 
 const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn many_senders_one_receiver() {
@@ -86,8 +89,55 @@ fn waits_end_with_their_time_or_their_senders() {
 #[test]
 fn what_may_go_between_threads_is_as_in_std() {
     fn is_send_and_sync<T: Send + Sync>() {}
-    fn is_send<T: Send>() {}
+    fn is_send<T: Send + UnwindSafe + RefUnwindSafe>() {}
     is_send_and_sync::<Sender<i32>>();
     is_send_and_sync::<SyncSender<i32>>();
     is_send::<Receiver<i32>>();
+}
+
+#[test]
+fn two_that_spin_move_each_other_on() {
+    let _watchdog = Watchdog::start("mpsc::two_that_spin_move_each_other_on");
+    places::on_workers(1, || {
+        let ((ping, pings), (pong, pongs)) = (sync_channel(1), channel());
+        let partner = thread::spawn(move || {
+            for number in 0..100 {
+                while pings.try_recv() != Ok(number) {}
+                pong.send(number).unwrap();
+            }
+        });
+        for number in 0..100 {
+            while ping.try_send(number).is_err() {}
+            while pongs.try_iter().next() != Some(number) {}
+        }
+        partner.join().unwrap();
+    });
+}
+
+#[test]
+fn large_messages_fit_on_a_default_stack() {
+    type Large = [u8; 32 * 1024];
+    let sends: [fn(&SyncSender<Large>); 2] = [
+        |sender| assert!(sender.send([1; 32 * 1024]).is_ok()),
+        |sender| assert!(sender.try_send([1; 32 * 1024]).is_ok()),
+    ];
+    let receives: [fn(&Receiver<Large>); 5] = [
+        |receiver| assert!(receiver.recv().is_ok()),
+        |receiver| assert!(receiver.try_recv().is_ok()),
+        |receiver| assert!(receiver.recv_timeout(LONG).is_ok()),
+        |receiver| assert!(receiver.iter().next().is_some()),
+        |receiver| assert!(receiver.try_iter().next().is_some()),
+    ];
+    places::on_workers(1, || {
+        for receive in receives {
+            for send in sends {
+                let (sender, receiver) = sync_channel(1);
+                thread::spawn(move || send(&sender)).join().unwrap();
+                thread::spawn(move || receive(&receiver)).join().unwrap();
+            }
+            let (sender, receiver) = channel();
+            thread::spawn(move || assert!(sender.send([1; 32 * 1024]).is_ok())).join().unwrap();
+            thread::spawn(move || receive(&receiver)).join().unwrap();
+        }
+    });
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sward::channel::{Select, after, bounded, never, select, select_biased, unbounded};
+use sward::channel::{Receiver, Select, SendError, after, bounded, never, select, select_biased, unbounded};
 use sward::thread;
+use sward_testing::Watchdog;
 
 use crate::places;
 
@@ -236,7 +237,7 @@ fn an_unfinished_operation_panics_and_gives_everything_back() {
 }
 
 #[test]
-#[should_panic(expected = "wasn't used for this select operation")]
+#[should_panic(expected = "a receiver that wasn't selected")]
 fn finishing_with_another_channel_panics() {
     let ((sender, _receiver), (_other_sender, other)) = (bounded::<i32>(1), bounded::<i32>(1));
     let mut select = Select::new();
@@ -261,4 +262,218 @@ fn a_message_that_waits_beside_a_reserved_place_is_received() {
         assert_eq!(receiver.recv_timeout(LONG), Ok("own"));
         other.join().unwrap();
     });
+}
+
+#[test]
+fn what_is_temporary_lives_until_the_end() {
+    fn numbered<T>(order: &mut Vec<i32>, number: i32, channel: T) -> T {
+        order.push(number);
+        channel
+    }
+    let (sender, receiver) = bounded::<i32>(1);
+    let missing: Option<&Receiver<i32>> = None;
+    for round in 0..2 {
+        let mut order = Vec::new();
+        let found = select! {
+            recv(missing.unwrap_or(&never())) -> _ => -1,
+            recv(numbered(&mut order, 1, receiver.clone())) -> message => message.unwrap(),
+            recv(numbered(&mut order, 2, Some(never::<()>())).unwrap_or(never())) -> _ => -2,
+            send(numbered(&mut order, 3, sender.clone()), 7) -> result => result.map_or(-3, |()| 0),
+            default(LONG) => -4,
+        };
+        assert_eq!((found, order), ([0, 7][round], vec![1, 2, 3]));
+    }
+}
+
+#[test]
+fn a_select_goes_where_it_is_sent() {
+    fn may_go_and_be_shared<T: Send + Sync + Clone>(_: &T) {}
+    let (sender, receiver) = bounded(1);
+    let mut select = Select::new();
+    let index = select.recv(&receiver);
+    may_go_and_be_shared(&select);
+    // Also if messages may not: nobody else can finish it.
+    let (_bound_sender, bound) = bounded::<std::rc::Rc<()>>(1);
+    select.recv(&bound);
+    let mut clone = select.clone();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || (select.ready(), select.try_ready()));
+        sender.send(1).unwrap();
+        assert_eq!(waiting.join().unwrap(), (index, Ok(index)));
+    });
+    assert_eq!(clone.select().recv(&receiver), Ok(1));
+}
+
+#[test]
+fn among_operations_on_one_channel_all_are_chosen_alike() {
+    const ROUNDS: usize = 900;
+    /// How often each of three operations was chosen, a third of the rounds if all is even.
+    fn assert_even(counts: [usize; 3]) {
+        assert!(counts.iter().all(|count| (200..400).contains(count)), "{counts:?}");
+    }
+    places::everywhere(|| {
+        let (idle_sender, idle) = bounded::<()>(0);
+        for capacity in [0, 1] {
+            let (sender, receiver) = bounded(capacity);
+            let received = thread::scope(|scope| {
+                let receiving = scope.spawn(|| {
+                    let mut counts = [0; 3];
+                    for _ in 0..ROUNDS {
+                        select! {
+                            recv(receiver) -> _ => counts[0] += 1,
+                            recv(receiver) -> _ => counts[1] += 1,
+                            recv(idle) -> _ => unreachable!(),
+                            recv(receiver) -> _ => counts[2] += 1,
+                        }
+                    }
+                    counts
+                });
+                (0..ROUNDS).for_each(|number| sender.send(number).unwrap());
+                receiving.join().unwrap()
+            });
+            assert_even(received);
+            let sent = thread::scope(|scope| {
+                let sending = scope.spawn(|| {
+                    let mut counts = [0; 3];
+                    for _ in 0..ROUNDS {
+                        select! {
+                            send(sender, 1) -> _ => counts[0] += 1,
+                            send(sender, 2) -> _ => counts[1] += 1,
+                            send(idle_sender, ()) -> _ => unreachable!(),
+                            send(sender, 3) -> _ => counts[2] += 1,
+                        }
+                    }
+                    counts
+                });
+                (0..ROUNDS).for_each(|_| assert!(receiver.recv().is_ok()));
+                sending.join().unwrap()
+            });
+            assert_even(sent);
+        }
+        let (sender, receiver) = bounded(1);
+        sender.send(()).unwrap();
+        let mut select = Select::new();
+        let indices =
+            [select.recv(&receiver), select.recv(&receiver), select.send(&sender), select.recv(&receiver)];
+        let mut counts = [0; 4];
+        for _ in 0..ROUNDS {
+            counts[select.ready()] += 1;
+            assert_eq!(select.try_ready().map(|index| index == indices[2]), Ok(false));
+        }
+        assert_even([counts[0], counts[1], counts[3]]);
+    });
+}
+
+#[test]
+fn a_forgotten_operation_holds_up_nobody_who_is_cancelled() {
+    let _watchdog = Watchdog::start("selects::a_forgotten_operation_holds_up_nobody_who_is_cancelled");
+    places::everywhere(|| {
+        let (sender, receiver) = bounded::<i32>(0);
+        let receives: [fn(&Receiver<i32>) -> bool; 3] = [
+            |receiver| receiver.recv().is_ok(),
+            |receiver| receiver.recv_timeout(LONG).is_ok(),
+            |receiver| select! { recv(receiver) -> message => message.is_ok(), recv(never::<()>()) -> _ => false },
+        ];
+        for receive in receives {
+            let waiting = thread::spawn({
+                let receiver = receiver.clone();
+                move || receive(&receiver)
+            });
+            let mut select = Select::new();
+            select.send(&sender);
+            // There is one who waits, and it is promised a message that does not come.
+            std::mem::forget(select.select());
+            waiting.cancel();
+            assert!(waiting.join().unwrap_err().is::<thread::Cancelled>());
+        }
+    });
+    // And neither does it keep the runtime from ending.
+    places::on_workers(1, || {
+        let (sender, receiver) = bounded::<i32>(0);
+        thread::spawn(move || receiver.recv());
+        let mut select = Select::new();
+        select.send(&sender);
+        std::mem::forget(select.select());
+    });
+}
+
+#[test]
+fn a_message_whose_receiver_was_cancelled_goes_to_another() {
+    let _watchdog = Watchdog::start("selects::a_message_whose_receiver_was_cancelled_goes_to_another");
+    places::everywhere(|| {
+        let (sender, receiver) = bounded(0);
+        let mut select = Select::new();
+        select.send(&sender);
+        let receive = || {
+            let receiver = receiver.clone();
+            thread::spawn(move || receiver.recv())
+        };
+        let cancelled = receive();
+        let operation = select.select();
+        cancelled.cancel();
+        assert!(cancelled.join().unwrap_err().is::<thread::Cancelled>());
+        let other = receive();
+        assert_eq!(operation.send(&sender, 5), Ok(()));
+        assert_eq!(other.join().unwrap(), Ok(5));
+
+        let cancelled = receive();
+        let operation = select.select();
+        cancelled.cancel();
+        assert!(cancelled.join().unwrap_err().is::<thread::Cancelled>());
+        drop(receiver);
+        assert_eq!(operation.send(&sender, 6), Err(SendError(6)));
+    });
+}
+
+#[test]
+fn types_are_what_they_are_in_crossbeam() {
+    macro_rules! assert_types {
+        ($($world:ident)*) => {
+            $({
+                use std::error::Error;
+                use std::fmt::Debug;
+                use std::iter::FusedIterator;
+                use std::panic::{RefUnwindSafe, UnwindSafe};
+                use std::rc::Rc;
+                use $world::{
+                    IntoIter, Iter, ReadyTimeoutError, Receiver, RecvError, RecvTimeoutError, Select,
+                    SelectTimeoutError, SelectedOperation, SendError, SendTimeoutError, Sender, TryIter,
+                    TryReadyError, TryRecvError, TrySelectError, TrySendError, never,
+                };
+                fn goes_anywhere<T: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin + Clone + Debug>() {}
+                fn goes_and_is_shared<T: Send + Sync + Unpin + Debug>() {}
+                fn is_error<T: Error + Send + Sync + Copy + Eq>() {}
+                fn is_error_with_message<T: Error + Copy + Eq>() {}
+                fn is_debug<T: Debug>() {}
+                fn is_fused<T: FusedIterator>() {}
+                goes_anywhere::<(Sender<u8>, Receiver<u8>)>();
+                goes_and_is_shared::<(Select<'_>, Iter<'_, u8>, TryIter<'_, u8>, IntoIter<u8>)>();
+                is_error::<RecvError>();
+                is_error::<RecvTimeoutError>();
+                is_error::<TryRecvError>();
+                is_error::<TrySelectError>();
+                is_error::<SelectTimeoutError>();
+                is_debug::<TryReadyError>();
+                is_debug::<ReadyTimeoutError>();
+                is_error_with_message::<SendError<u8>>();
+                is_error_with_message::<TrySendError<u8>>();
+                is_error_with_message::<SendTimeoutError<u8>>();
+                is_debug::<(SelectedOperation<'_>, Receiver<Rc<u8>>, Select<'_>)>();
+                is_fused::<Iter<'_, u8>>();
+                is_fused::<IntoIter<u8>>();
+                let receiver = never::<Rc<u8>>();
+                let texts = [
+                    format!("{receiver:?}"),
+                    format!("{:?}", Select::new()),
+                    format!("{:?}", receiver.iter()),
+                    format!("{:?}", receiver.try_iter()),
+                    format!("{:?}", receiver.into_iter()),
+                ];
+                assert_eq!(texts, ["Receiver { .. }", "Select { .. }", "Iter { .. }", "TryIter { .. }", "IntoIter { .. }"]);
+            })*
+        };
+    }
+    use crossbeam_channel as crossbeam;
+    use sward::channel as ours;
+    assert_types!(crossbeam ours);
 }
