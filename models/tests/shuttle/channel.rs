@@ -1,15 +1,21 @@
 //! The library's files.
 
+#[path = "../../../crates/sward/src/channel/buffer.rs"]
+mod buffer;
 #[path = "../../../crates/sward/src/channel/clock.rs"]
 mod clock;
 #[path = "../../../crates/sward/src/channel/exchange.rs"]
 mod exchange;
+#[path = "../../../crates/sward/src/channel/place.rs"]
+mod place;
 #[path = "../../../crates/sward/src/channel/receiver.rs"]
 mod receiver;
 #[path = "../../../crates/sward/src/channel/select.rs"]
 pub(crate) mod select;
 #[path = "../../../crates/sward/src/channel/sender.rs"]
 mod sender;
+#[path = "../../../crates/sward/src/channel/state.rs"]
+mod state;
 
 use std::sync::Arc;
 

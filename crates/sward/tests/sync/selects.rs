@@ -271,11 +271,11 @@ fn what_is_temporary_lives_until_the_end() {
         channel
     }
     let (sender, receiver) = bounded::<i32>(1);
-    let missing: Option<&Receiver<i32>> = None;
+    let none: &[Receiver<i32>] = &[];
     for round in 0..2 {
         let mut order = Vec::new();
         let found = select! {
-            recv(missing.unwrap_or(&never())) -> _ => -1,
+            recv(none.first().unwrap_or(&never())) -> _ => -1,
             recv(numbered(&mut order, 1, receiver.clone())) -> message => message.unwrap(),
             recv(numbered(&mut order, 2, Some(never::<()>())).unwrap_or(never())) -> _ => -2,
             send(numbered(&mut order, 3, sender.clone()), 7) -> result => result.map_or(-3, |()| 0),
