@@ -56,7 +56,7 @@ impl MeasuredServer {
         pinning: Pinning,
         interrupt: &Arc<AtomicBool>,
     ) -> anyhow::Result<MeasuredServer> {
-        let (process, address) = match subject.kind {
+        let (process, address) = match subject.origin {
             Origin::Own { model, engine } => {
                 let arguments = subject::arguments(model, engine).into_iter().map(str::to_owned);
                 let command: Vec<_> = [OURSELVES.to_owned()].into_iter().chain(arguments).collect();
@@ -70,7 +70,7 @@ impl MeasuredServer {
         };
         let mut server =
             MeasuredServer { process, address, verify: "upper", pinning, interrupt: Arc::clone(interrupt) };
-        if matches!(subject.kind, Origin::Foreign) {
+        if matches!(subject.origin, Origin::Foreign) {
             server.verify = server.probe().context("asking it for one reply")?;
         }
         Ok(server)

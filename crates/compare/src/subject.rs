@@ -21,7 +21,7 @@ pub(crate) struct Subject {
     #[serde(skip)]
     pub(crate) look: usize,
     #[serde(skip)]
-    pub(crate) kind: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// How a subject is started.
@@ -56,14 +56,14 @@ impl Subject {
                 name: name.to_owned(),
                 description: text.to_owned(),
                 command: format!("sward {}", arguments(model, engine).join(" ")),
-                kind: Origin::Own { model, engine },
+                origin: Origin::Own { model, engine },
             })
             .collect()
     }
 
     /// Checks whether it runs here.
     pub(crate) fn available(&self) -> Result<(), String> {
-        match self.kind {
+        match self.origin {
             Origin::Own { engine: Some(engine), .. } => engine.available().map_err(|error| error.to_string()),
             _ => Ok(()),
         }
@@ -71,17 +71,17 @@ impl Subject {
 
     /// Returns whether it serves one client at a time, while others wait.
     pub(crate) fn serves_one(&self) -> bool {
-        matches!(self.kind, Origin::Own { model: Model::Blocking, .. })
+        matches!(self.origin, Origin::Own { model: Model::Blocking, .. })
     }
 
     /// Returns whether it is the user's, so that it may not start at all.
     pub(crate) fn is_foreign(&self) -> bool {
-        matches!(self.kind, Origin::Foreign)
+        matches!(self.origin, Origin::Foreign)
     }
 
     /// Returns the engine of its green threads, if it has them.
     pub(crate) fn engine(&self) -> Option<EngineKind> {
-        match self.kind {
+        match self.origin {
             Origin::Own { engine, .. } => engine,
             Origin::Foreign => None,
         }
@@ -123,7 +123,7 @@ pub(crate) fn foreign(text: &str) -> anyhow::Result<Subject> {
         "--with {text}: the command has no {{port}}, so it cannot be told where to listen; as in 'mine=./server --port {{port}}'"
     );
     let (description, command) = ("given by --with".to_owned(), command.to_owned());
-    Ok(Subject { name, description, command, look: 0, kind: Origin::Foreign })
+    Ok(Subject { name, description, command, look: 0, origin: Origin::Foreign })
 }
 
 #[cfg(test)]
