@@ -12,7 +12,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -446,6 +446,10 @@ pub struct SelectedOperation<'a> {
     /// The token belongs to the thread that entered the line.
     not_send: PhantomData<*const ()>,
 }
+
+// As crossbeam's: whoever unwinds leaves the channel whole, and what was started is given back.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl<'a> SelectedOperation<'a> {
     fn new(index: usize, handle: &'a dyn SelectHandle, token: Token) -> SelectedOperation<'a> {
