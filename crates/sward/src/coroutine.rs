@@ -1,13 +1,13 @@
 //! Coroutines by hand: [`Generator`], which yields values to whoever asks, and [`Greenlet`], which switches
-//! to any other of its [`Hub`]. They need no runtime: they work on a plain OS thread, and inside a green
-//! thread, whose blocking calls stay green in them.
+//! to any other of its [`Hub`]. They are made inside a green thread, whose blocking calls stay green in them; or, by an `unsafe`
+//! constructor, on a plain OS thread, and need no runtime then.
 //!
 //! ```text
 //!   generator.rs   Generator, Yielder: two sides that take turns
 //!   hub.rs         Hub: owns greenlets, and runs the loop that carries out their switches
 //!   greenlet.rs    Greenlet: a handle to one
 //!   current.rs     Current: what a running greenlet switches with
-//!   fiber.rs       Fiber: a body on a stack of its own, which is always unwound before it goes      (the only unsafe code)
+//!   fiber.rs       Fiber: a body on a stack of its own, which is always unwound before it goes      (the unsafe code)
 //! ```
 //!
 //! # What is dropped while it is suspended
@@ -35,11 +35,10 @@
 //! one, it is leaked. It cannot yield or switch inside a [`timeout`](crate::time::timeout) or a
 //! [`shield`](crate::thread::shield) that began in it: that panics.
 //!
-//! It shares its OS thread's thread-local values with its resumer, and the two do not nest. As for
-//! [`run`](crate::run), a body **must not hold a scoped thread-local value across a yield or a switch**: one
-//! that is right only because calls on one OS thread nest, such as `scoped_tls::ScopedKey::set`; nor, if the
-//! generator itself is kept in a thread-local value, a borrow of another one (`LocalKey::with`), which may be
-//! gone first. Nothing checks this.
+//! It shares its OS thread's thread-local values with its resumer, and the two do not nest; and it may be kept for longer than what it has
+//! borrowed for the length of a call, or be forgotten. What a body must not hold across a yield or a switch is said with
+//! [`run`](crate::run#safety), whose caller promises it for all that runs inside. Outside, nobody has promised it yet: hence
+//! [`Generator::new_unchecked`] and [`Hub::new_unchecked`].
 //!
 //! # Panics and unwinding
 //! A panic in a body goes on in its resumer (a greenlet's in its parent); the body is over then. A destructor
@@ -57,5 +56,5 @@ pub use generator::{Generator, Yielder};
 pub use greenlet::Greenlet;
 pub use hub::Hub;
 
-/// Address space of a body's stack in bytes, with its guard page. Only pages that are used take memory.
+/// Address space of a body's stack in bytes. Only pages that are used take memory.
 const STACK_BYTES: usize = 256 * 1024;

@@ -82,15 +82,28 @@ const RAISE_LIMITS: &str = "raise the limit of open files (ulimit -n) or of thre
 /// threads that still run are [cancelled](crate::thread::JoinHandle::cancel), and `run` returns once they have ended.
 ///
 /// # Safety
-/// Green threads share OS threads, and a blocking call of this library switches between them. The code that runs on
-/// them must not hold a *scoped thread-local value* across such a call: a borrow or a guard that is right only
-/// because code between two points on one OS thread nests. Known crates that hand out such values: `scoped-tls`
-/// (`ScopedKey::set` around a blocking call), `tracing`'s entered spans (`Span::enter` across a blocking call gives wrong
-/// spans, but no undefined behaviour), `parking_lot`'s `ReentrantMutex` and `std`'s `ReentrantLock` (held across
-/// a blocking call, they let another green thread of the same worker in).
-/// Ordinary `thread_local!` values, read or written between blocking calls, are fine: a green thread stays on its worker.
-/// (No undefined behaviour, but a deadlock: a `std::sync` lock held across such a call holds up the worker when another green
-/// thread of it wants the lock. Channel and queue calls count as blocking even when there is nothing to wait for.)
+/// Green threads share OS threads, and a blocking call of this library switches between them. A yield of a
+/// [`Generator`](crate::coroutine::Generator) and a switch of a [`Greenlet`](crate::coroutine::Greenlet) do the same with bodies. Rust's crates may assume that calls
+/// on one OS thread nest: what has begun later ends earlier. So **the code that runs on green threads and in such bodies must not hold, across one of
+/// these calls, a value that is right only because calls on one OS thread nest**:
+///
+/// - *A scoped thread-local value*: `scoped_tls::ScopedKey::set` around a blocking call.
+/// - *The initializer of a `thread_local!`* must not make such a call: another green thread of the worker may initialize the same
+///   value meanwhile and borrow it, and the first then replaces it. (That of a [`thread::Local`](crate::thread::Local) may.)
+/// - *A token that stands for the OS thread*: pyo3's `Python<'py>`, a current OpenGL context, and whatever else C code keeps for the calling OS thread
+///   between two calls. Give it back before the blocking call, or do all of it inside [`offload`](crate::offload).
+/// - *A reentrant lock* of another crate: `parking_lot`'s `ReentrantMutex` and std's `ReentrantLock` let another green thread of the same worker in.
+/// - *Across a yield or a switch only: any borrow that a function lends to a closure for the length of the call*, such as that of `LocalKey::with`,
+///   of [`thread::Local::with`](crate::thread::Local::with), or of another crate's scope. A body can be kept for longer than what was lent to it (in another thread-local
+///   value, which is dropped later), and it can be forgotten, with the OS threads still running to which it has passed the borrow in a `std::thread::scope`. A green thread can not:
+///   it always comes to its end before its values of `thread::Local` and its worker do, so *its* borrows may be held across blocking calls.
+///
+/// Ordinary `thread_local!` values, read or written between such calls, are fine: a green thread stays on its worker. What a body borrows from its own
+/// frames is fine, too.
+///
+/// Not undefined behaviour, but wrong: a `std::sync` lock held across a blocking call, and a `LazyLock` of std's whose initializer makes one, hold up the worker when
+/// another green thread of it wants them; `tracing`'s `Span::enter` across a blocking call gives wrong spans, without the feature `tracing`.
+/// Channel and queue calls count as blocking even when there is nothing to wait for.
 ///
 /// # Errors
 /// If the engine cannot be opened or an OS thread cannot be started.

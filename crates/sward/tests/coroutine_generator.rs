@@ -8,6 +8,23 @@ use std::rc::Rc;
 
 use sward::coroutine::{Generator, Yielder};
 
+/// A generator on the plain OS thread of a test.
+fn generator<Out: 'static, In: 'static, Return: 'static>(
+    body: impl FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
+) -> Generator<Out, In, Return> {
+    // SAFETY: the bodies hold nothing that relies on nesting across a yield.
+    unsafe { Generator::new_unchecked(body) }
+}
+
+/// As [`generator`], on a stack of that size.
+fn generator_with_stack_size<Out: 'static, In: 'static, Return: 'static>(
+    bytes: usize,
+    body: impl FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
+) -> Generator<Out, In, Return> {
+    // SAFETY: the bodies hold nothing that relies on nesting across a yield.
+    unsafe { Generator::with_stack_size_unchecked(bytes, body) }
+}
+
 /// Counts its drops.
 #[derive(Clone, Default)]
 struct Drops(Rc<Cell<u32>>);
@@ -38,7 +55,7 @@ fn panic_of<R>(action: impl FnOnce() -> R) -> String {
 fn turns_alternate() {
     let log = Rc::new(RefCell::new(Vec::new()));
     let inside = Rc::clone(&log);
-    let mut generator: Generator<u32, &str, &str> = Generator::new(move |yielder| {
+    let mut generator: Generator<u32, &str, &str> = generator(move |yielder| {
         for n in 1..=2 {
             let sent = yielder.yield_value(n);
             inside.borrow_mut().push(format!("got {sent}"));
@@ -60,7 +77,7 @@ fn turns_alternate() {
 
 #[test]
 fn an_iterator_ends_once_and_for_all() {
-    let mut generator = Generator::new(|yielder| yielder.yield_from(0..3));
+    let mut generator = generator(|yielder| yielder.yield_from(0..3));
     assert_eq!(generator.by_ref().collect::<Vec<i32>>(), [0, 1, 2]);
     assert_eq!(generator.next(), None);
     assert_eq!(generator.start(), None);
@@ -69,7 +86,7 @@ fn an_iterator_ends_once_and_for_all() {
 
 #[test]
 fn sending_to_no_yield_is_a_panic_that_says_so() {
-    let mut generator: Generator<u32, u32> = Generator::new(|yielder| while yielder.yield_value(0) > 0 {});
+    let mut generator: Generator<u32, u32> = generator(|yielder| while yielder.yield_value(0) > 0 {});
     assert!(panic_of(|| generator.send(1)).contains("start it, then send"));
     assert_eq!(generator.start(), Some(0), "the mistake has done nothing");
     assert!(panic_of(|| generator.start()).contains("started already"));
@@ -82,7 +99,7 @@ fn a_drop_unwinds_the_body_and_goes_no_further() {
     let (drops, seen) = watched();
     let after = Rc::new(Cell::new(false));
     let reached = Rc::clone(&after);
-    let mut generator: Generator<()> = Generator::new(move |yielder| {
+    let mut generator: Generator<()> = generator(move |yielder| {
         let _local = drops;
         yielder.yield_value(());
         reached.set(true);
@@ -98,7 +115,7 @@ fn a_drop_unwinds_the_body_and_goes_no_further() {
 #[test]
 fn a_body_that_has_not_begun_is_dropped() {
     let (drops, seen) = watched();
-    let generator: Generator<()> = Generator::new(move |_| {
+    let generator: Generator<()> = generator(move |_| {
         let _captured = &drops;
         unreachable!("nobody asks for a value");
     });
@@ -109,7 +126,7 @@ fn a_body_that_has_not_begun_is_dropped() {
 #[test]
 fn close_ends_it_and_can_be_repeated() {
     let (drops, seen) = watched();
-    let mut generator: Generator<u32> = Generator::new(move |yielder| {
+    let mut generator: Generator<u32> = generator(move |yielder| {
         let _local = drops;
         yielder.yield_from(0..u32::MAX);
     });
@@ -127,7 +144,7 @@ fn close_ends_it_and_can_be_repeated() {
 fn a_body_that_swallows_the_unwinding_meets_it_again() {
     let swallowed = Rc::new(Cell::new(0));
     let inside = Rc::clone(&swallowed);
-    let mut generator: Generator<u32> = Generator::new(move |yielder| {
+    let mut generator: Generator<u32> = generator(move |yielder| {
         for n in 0..3 {
             if catch_unwind(AssertUnwindSafe(|| yielder.yield_value(n))).is_err() {
                 inside.set(inside.get() + 1);
@@ -144,7 +161,7 @@ fn a_body_that_swallows_the_unwinding_meets_it_again() {
 fn values_that_nobody_takes_are_dropped_once() {
     let (yielded, yielded_seen) = watched();
     let (sent, sent_seen) = watched();
-    let mut generator: Generator<Drops, Drops> = Generator::new(move |yielder| {
+    let mut generator: Generator<Drops, Drops> = generator(move |yielder| {
         yielder.yield_value(yielded);
     });
     let value = generator.start();
@@ -161,7 +178,7 @@ fn values_that_nobody_takes_are_dropped_once() {
 #[test]
 fn a_panic_goes_on_in_the_resumer() {
     let (drops, seen) = watched();
-    let mut generator: Generator<u32> = Generator::new(move |yielder| {
+    let mut generator: Generator<u32> = generator(move |yielder| {
         let _local = drops;
         yielder.yield_value(1);
         panic_any("out of grass");
@@ -176,7 +193,7 @@ fn a_panic_goes_on_in_the_resumer() {
 #[test]
 fn a_panic_while_closing_goes_on_in_the_closer() {
     let endless = || -> Generator<()> {
-        Generator::new(|yielder| {
+        generator(|yielder| {
             let _ = catch_unwind(AssertUnwindSafe(|| yielder.yield_value(())));
             panic_any("not so fast");
         })
@@ -193,7 +210,7 @@ fn a_panic_while_closing_goes_on_in_the_closer() {
 fn a_panic_of_the_resumer_unwinds_the_body_as_well() {
     let (drops, seen) = watched();
     let text = panic_of(|| {
-        let mut generator: Generator<()> = Generator::new(move |yielder| {
+        let mut generator: Generator<()> = generator(move |yielder| {
             let _local = drops;
             yielder.yield_value(());
         });
@@ -211,7 +228,7 @@ fn a_destructor_may_use_a_generator_while_it_unwinds() {
     impl Drop for Sums {
         fn drop(&mut self) {
             assert!(std::thread::panicking());
-            self.0.set(Generator::new(|yielder| yielder.yield_from(1..=4)).sum());
+            self.0.set(generator(|yielder| yielder.yield_from(1..=4)).sum());
         }
     }
     let sum = Rc::new(Cell::new(0));
@@ -234,7 +251,7 @@ fn a_destructor_that_yields_while_its_body_unwinds_is_told() {
     }
     let told = Rc::new(RefCell::new(String::new()));
     let inside = Rc::clone(&told);
-    let mut generator: Generator<()> = Generator::new(move |yielder| {
+    let mut generator: Generator<()> = generator(move |yielder| {
         let _yields = Yields(yielder, inside);
         yielder.yield_value(());
     });
@@ -246,7 +263,7 @@ fn a_destructor_that_yields_while_its_body_unwinds_is_told() {
 #[test]
 fn a_leaked_generator_leaks_its_stack_and_nothing_else() {
     let (drops, seen) = watched();
-    let mut leaked: Generator<usize> = Generator::new(move |yielder| {
+    let mut leaked: Generator<usize> = generator(move |yielder| {
         let _local = drops;
         let array = [7usize; 64];
         yielder.yield_value(std::ptr::from_ref(&array) as usize);
@@ -255,7 +272,7 @@ fn a_leaked_generator_leaks_its_stack_and_nothing_else() {
     mem::forget(leaked);
     // Others come and go; none gets that stack.
     for _ in 0..100 {
-        assert_eq!(Generator::new(|yielder| yielder.yield_from([[0usize; 512]; 8])).count(), 8);
+        assert_eq!(generator(|yielder| yielder.yield_from([[0usize; 512]; 8])).count(), 8);
     }
     assert_eq!(seen.get(), 0);
     // SAFETY: the frame that holds the array was never left, and its stack is never reused.
@@ -266,7 +283,7 @@ fn a_leaked_generator_leaks_its_stack_and_nothing_else() {
 fn generators_nest() {
     /// The leaves of a tree of the given depth, each by way of as many generators.
     fn leaves(depth: u32) -> Generator<u32> {
-        Generator::new(move |yielder| {
+        generator(move |yielder| {
             if depth == 0 {
                 return yielder.yield_value(0);
             }
@@ -283,7 +300,7 @@ fn generators_nest() {
 #[test]
 fn many_at_once_and_in_any_order() {
     let mut generators: Vec<_> = (0..1000u32)
-        .map(|n| Generator::with_stack_size(16 * 1024, move |yielder| yielder.yield_from(n..n + 3)))
+        .map(|n| generator_with_stack_size(16 * 1024, move |yielder| yielder.yield_from(n..n + 3)))
         .collect();
     for turn in 0..3 {
         for (n, generator) in generators.iter_mut().enumerate() {
@@ -297,7 +314,7 @@ fn many_at_once_and_in_any_order() {
 
 #[test]
 fn a_stack_that_cannot_be_had_is_a_panic_that_says_so() {
-    let mut generator: Generator<()> = Generator::with_stack_size(1 << 60, |yielder| yielder.yield_value(()));
+    let mut generator: Generator<()> = generator_with_stack_size(1 << 60, |yielder| yielder.yield_value(()));
     assert!(panic_of(|| generator.next()).starts_with("a coroutine has not started: cannot map a stack"));
     assert!(generator.is_finished());
 }
@@ -313,7 +330,7 @@ fn thread_locals_may_hold_generators() {
             if kept_first {
                 KEPT.with(|kept| assert!(kept.borrow().is_none()));
             }
-            let mut generator = Generator::new(|yielder| yielder.yield_from(0..10));
+            let mut generator = generator(|yielder| yielder.yield_from(0..10));
             assert_eq!(generator.next(), Some(0));
             KEPT.set(Some(generator));
         });
@@ -323,10 +340,19 @@ fn thread_locals_may_hold_generators() {
 
 #[test]
 fn debug_says_the_state() {
-    let mut generator = Generator::new(|yielder| yielder.yield_value(()));
+    let mut generator = generator(|yielder| yielder.yield_value(()));
     assert_eq!(format!("{generator:?}"), r#"Generator("created")"#);
     generator.next();
     assert_eq!(format!("{generator:?}"), r#"Generator("suspended")"#);
     generator.next();
     assert_eq!(format!("{generator:?}"), r#"Generator("finished")"#);
+}
+
+/// Nobody has promised there what `run` asks for.
+#[test]
+fn safe_code_makes_none_outside_a_runtime() {
+    let refusal = panic_of(|| Generator::<u32>::new(|yielder| yielder.yield_value(1)));
+    assert!(refusal.contains("new_unchecked"), "{refusal}");
+    let refusal = panic_of(|| Generator::<u32>::with_stack_size(1 << 16, |yielder| yielder.yield_value(1)));
+    assert!(refusal.contains("new_unchecked"), "{refusal}");
 }

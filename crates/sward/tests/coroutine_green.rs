@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sward::EngineKind;
-use sward::coroutine::{Generator, Hub};
+use sward::coroutine::{Generator, Hub, Yielder};
 use sward::net::{TcpListener, TcpStream};
 use sward::thread::{self, Cancelled};
 use sward::time::timeout;
@@ -231,18 +231,22 @@ fn a_body_does_not_yield_in_the_middle_of_a_timeout_or_a_shield() {
         let panic = catch_unwind(AssertUnwindSafe(|| generator.next())).unwrap_err();
         panic.downcast_ref::<&str>().unwrap().contains("inside a timeout or a shield that began in it")
     }
+    fn generator(body: impl FnOnce(&Yielder<'_, u32>) + 'static) -> Generator<u32> {
+        // SAFETY: the bodies hold nothing that relies on nesting across a yield.
+        unsafe { Generator::new_unchecked(body) }
+    }
     fn both() {
-        let mut timed = Generator::new(|yielder| {
+        let mut timed = generator(|yielder| {
             assert_eq!(timeout(FAR, || 1), Ok(1));
             yielder.yield_value(1);
             let _ = timeout(FAR, || yielder.yield_value(2));
         });
         assert_eq!(timed.next(), Some(1), "a timeout that is over does no harm");
         assert!(told(&mut timed));
-        let mut shielded = Generator::new(|yielder| thread::shield(|| yielder.yield_value(3)));
+        let mut shielded = generator(|yielder| thread::shield(|| yielder.yield_value(3)));
         assert!(told(&mut shielded));
         // Those outside the body may come and go.
-        let mut plain = Generator::new(|yielder| yielder.yield_from(0..3));
+        let mut plain = generator(|yielder| yielder.yield_from(0..3));
         assert_eq!(timeout(FAR, || plain.next()), Ok(Some(0)));
         assert_eq!(thread::shield(|| plain.next()), Some(1));
         assert_eq!(plain.next(), Some(2));
@@ -271,4 +275,59 @@ fn a_timeout_unwinds_the_body_up_to_its_frame() {
         });
         assert_eq!(patient.next(), Some(true));
     });
+}
+
+/// What safe code has made inside a runtime does not begin outside, where nobody has promised what `run` asks for.
+#[test]
+fn a_body_made_inside_does_not_begin_outside() {
+    thread_local! {
+        static KEPT: RefCell<Option<Generator<u32>>> = const { RefCell::new(None) };
+        static HUB: RefCell<Option<Hub<()>>> = const { RefCell::new(None) };
+    }
+    run(1, || {
+        KEPT.set(Some(Generator::new(|yielder| yielder.yield_value(1))));
+        HUB.set(Some(Hub::new()));
+    });
+    let mut generator = KEPT.take().expect("the first worker is this OS thread");
+    let refusal = catch_unwind(AssertUnwindSafe(|| generator.next())).unwrap_err();
+    assert!(refusal.downcast_ref::<String>().is_some_and(|text| text.contains("new_unchecked")));
+    let mut hub = HUB.take().expect("the first worker is this OS thread");
+    let greenlet = hub.spawn(|_, ()| ());
+    let refusal = catch_unwind(AssertUnwindSafe(|| hub.switch(&greenlet, ()))).unwrap_err();
+    assert!(refusal.downcast_ref::<String>().is_some_and(|text| text.contains("new_unchecked")));
+    // Inside, another green thread may begin it.
+    run(1, move || assert_eq!(generator.next(), Some(1)));
+}
+
+/// A body is neither resumed nor unwound on an OS thread because that one is no green thread: threads are told apart by what they are.
+#[test]
+fn a_body_begun_outside_is_at_home_on_its_own_os_thread_only() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let count = CountDrop(Arc::clone(&drops));
+    // SAFETY: the body holds nothing that relies on nesting across a yield.
+    let mut generator = unsafe {
+        Generator::new_unchecked(move |yielder| {
+            let _count = count;
+            yielder.yield_value(1);
+            yielder.yield_value(2);
+        })
+    };
+    assert_eq!(generator.next(), Some(1));
+    run(1, || {
+        let refusal = catch_unwind(AssertUnwindSafe(|| generator.next())).unwrap_err();
+        assert!(refusal.is::<String>());
+    });
+    assert_eq!(generator.next(), Some(2));
+    struct Smuggled(Generator<i32>);
+    // SAFETY: as safe code could once do, to see that the body stands still: it is neither resumed nor unwound there.
+    unsafe impl Send for Smuggled {}
+    let smuggled = Smuggled(generator);
+    std::thread::spawn(move || {
+        let Smuggled(mut generator) = { smuggled };
+        assert!(catch_unwind(AssertUnwindSafe(|| generator.next())).is_err());
+        drop(generator);
+    })
+    .join()
+    .unwrap();
+    assert_eq!(drops.load(Ordering::Relaxed), 0);
 }

@@ -4,7 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::rc::Rc;
 
-use sward::coroutine::{Generator, Greenlet, Hub};
+use sward::coroutine::{Generator, Greenlet, Hub, Yielder};
+
+/// A hub on the plain OS thread of a test.
+fn new_hub<T>() -> Hub<T> {
+    // SAFETY: the greenlets hold nothing that relies on nesting across a switch.
+    unsafe { Hub::new_unchecked() }
+}
+
+/// A generator on it.
+fn generator<Out: 'static>(body: impl FnOnce(&Yielder<'_, Out>) + 'static) -> Generator<Out> {
+    // SAFETY: the bodies hold nothing that relies on nesting across a yield.
+    unsafe { Generator::new_unchecked(body) }
+}
 
 type Log = Rc<RefCell<Vec<String>>>;
 
@@ -35,7 +47,7 @@ fn panic_of<R>(action: impl FnOnce() -> R) -> &'static str {
 #[test]
 fn two_switch_to_each_other() {
     let (log, write) = log();
-    let mut hub = Hub::new();
+    let mut hub = new_hub();
     let (first, second) = (hub.declare(), hub.declare());
     {
         let (write, second) = (write.clone(), second.clone());
@@ -67,7 +79,7 @@ fn two_switch_to_each_other() {
 
 #[test]
 fn values_cross_in_every_direction() {
-    let mut hub = Hub::new();
+    let mut hub = new_hub();
     let echo = hub.spawn(|current, mut n: u32| {
         while n > 0 {
             n = current.switch(&current.main(), n + 1);
@@ -83,7 +95,7 @@ fn values_cross_in_every_direction() {
 
 #[test]
 fn a_value_goes_to_the_parent_and_a_dead_parents_to_its_own() {
-    let mut hub: Hub<u32> = Hub::new();
+    let mut hub: Hub<u32> = new_hub();
     let parent = hub.spawn(|current, n| {
         let child = current.spawn(|_, n| n * 10);
         assert_eq!(child.parent(), Some(current.greenlet()));
@@ -103,7 +115,7 @@ fn a_value_goes_to_the_parent_and_a_dead_parents_to_its_own() {
 
 #[test]
 fn parents_form_a_tree() {
-    let hub: Hub<()> = Hub::new();
+    let hub: Hub<()> = new_hub();
     let (first, second) = (hub.spawn(|_, ()| ()), hub.spawn(|_, ()| ()));
     first.set_parent(&second);
     assert_eq!(panic_of(|| second.set_parent(&first)), "a greenlet cannot be its own ancestor");
@@ -111,13 +123,13 @@ fn parents_form_a_tree() {
     assert_eq!(panic_of(|| hub.main().set_parent(&first)), "the main greenlet has no parent");
     assert_eq!(second.parent(), Some(hub.main()));
     assert_eq!(hub.main().parent(), None);
-    let other = Hub::new();
+    let other = new_hub();
     assert_eq!(panic_of(|| first.set_parent(&other.main())), "the parent is a greenlet of another hub");
 }
 
 #[test]
 fn a_throw_can_be_caught_where_it_lands() {
-    let mut hub: Hub<&'static str> = Hub::new();
+    let mut hub: Hub<&'static str> = new_hub();
     let catcher = hub.spawn(|current, _| {
         let caught = panic_of(|| current.switch(&current.main(), "ready"));
         current.switch(&current.main(), caught);
@@ -132,7 +144,7 @@ fn a_throw_can_be_caught_where_it_lands() {
 #[test]
 fn a_throw_that_nobody_catches_kills_and_goes_on_to_the_parent() {
     let (log, write) = log();
-    let mut hub: Hub<()> = Hub::new();
+    let mut hub: Hub<()> = new_hub();
     let parent = {
         let write = write.clone();
         hub.spawn(move |current, ()| {
@@ -159,7 +171,7 @@ fn a_throw_that_nobody_catches_kills_and_goes_on_to_the_parent() {
 
 #[test]
 fn a_panic_goes_on_to_the_parent_and_the_hub_lives() {
-    let mut hub: Hub<u32> = Hub::new();
+    let mut hub: Hub<u32> = new_hub();
     let bystander = hub.spawn(|current, n| current.switch(&current.main(), n));
     assert_eq!(hub.switch(&bystander, 1), 1);
     let panicking = hub.spawn(|_, _| panic_any("out of grass"));
@@ -172,7 +184,7 @@ fn a_panic_goes_on_to_the_parent_and_the_hub_lives() {
 #[test]
 fn a_kill_unwinds_without_a_switch() {
     let (log, write) = log();
-    let mut hub: Hub<()> = Hub::new();
+    let mut hub: Hub<()> = new_hub();
     let victim = {
         let write = write.clone();
         hub.spawn(move |current, ()| {
@@ -206,7 +218,7 @@ fn a_kill_unwinds_without_a_switch() {
 fn a_body_that_swallows_a_kill_meets_it_again() {
     let swallowed = Rc::new(Cell::new(0));
     let inside = Rc::clone(&swallowed);
-    let mut hub: Hub<()> = Hub::new();
+    let mut hub: Hub<()> = new_hub();
     let stubborn = hub.spawn(move |current, ()| {
         for _ in 0..3 {
             if catch_unwind(AssertUnwindSafe(|| current.switch(&current.main(), ()))).is_err() {
@@ -223,7 +235,7 @@ fn a_body_that_swallows_a_kill_meets_it_again() {
 #[test]
 fn a_hub_ends_all_before_a_panic_goes_on() {
     let (log, write) = log();
-    let mut hub: Hub<()> = Hub::new();
+    let mut hub: Hub<()> = new_hub();
     for name in ["first", "second"] {
         let write = write.clone();
         let greenlet = hub.spawn(move |current, ()| {
@@ -241,7 +253,7 @@ fn a_hub_ends_all_before_a_panic_goes_on() {
 
 #[test]
 fn handles_outlive_their_hub_and_say_so() {
-    let hub: Hub<u32> = Hub::new();
+    let hub: Hub<u32> = new_hub();
     let (declared, created) = (hub.declare(), hub.spawn(|_, n| n));
     drop(hub);
     assert!(created.is_dead());
@@ -250,14 +262,14 @@ fn handles_outlive_their_hub_and_say_so() {
 
 #[test]
 fn mistakes_are_told() {
-    let mut hub: Hub<u32> = Hub::new();
+    let mut hub: Hub<u32> = new_hub();
     let declared = hub.declare();
     assert_eq!(panic_of(|| hub.switch(&declared, 1)), "a greenlet was switched to that has no body");
     declared.define(|_, n| n + 1);
     assert_eq!(panic_of(|| declared.define(|_, n| n)), "this greenlet has a body already, or is dead");
     assert_eq!(hub.switch(&declared, 1), 2, "the mistakes have done nothing");
 
-    let stranger = Hub::<u32>::new().spawn(|_, n| n);
+    let stranger = new_hub::<u32>().spawn(|_, n| n);
     assert_eq!(panic_of(|| hub.switch(&stranger, 1)), "the target is a greenlet of another hub");
     assert_eq!(panic_of(|| hub.kill(&stranger)), "the target is a greenlet of another hub");
     let switcher = hub.spawn(move |current, n| current.switch(&stranger, n));
@@ -268,13 +280,13 @@ fn mistakes_are_told() {
 /// `Current` says.
 #[test]
 fn hubs_and_generators_nest() {
-    let mut outer: Hub<u32> = Hub::new();
+    let mut outer: Hub<u32> = new_hub();
     let rest = outer.spawn(|current, n| current.switch(&current.main(), n + 1000));
     let nested = {
         let rest = rest.clone();
         outer.spawn(move |current, n| {
-            let numbers = Generator::new(move |yielder| {
-                let mut inner: Hub<u32> = Hub::new();
+            let numbers = generator(move |yielder| {
+                let mut inner: Hub<u32> = new_hub();
                 let add = inner.spawn(|current, mut n| {
                     loop {
                         n = current.switch(&current.main(), n + 1);
@@ -294,7 +306,7 @@ fn hubs_and_generators_nest() {
 
 #[test]
 fn slots_are_reused_and_many_switch_in_a_ring() {
-    let mut hub: Hub<u64> = Hub::new();
+    let mut hub: Hub<u64> = new_hub();
     for _ in 0..3 {
         let mut next = hub.main();
         for _ in 0..200 {
@@ -312,4 +324,11 @@ fn slots_are_reused_and_many_switch_in_a_ring() {
             assert!(greenlet.is_dead());
         }
     }
+}
+
+/// Nobody has promised there what `run` asks for.
+#[test]
+fn safe_code_makes_no_hub_outside_a_runtime() {
+    let refusal = panic_of(Hub::<()>::new);
+    assert!(refusal.contains("new_unchecked"), "{refusal}");
 }

@@ -55,6 +55,8 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/channel/select.rs",
     // Nested coroutines.
     "crates/sward/src/coroutine/fiber.rs",
+    "crates/sward/src/coroutine/generator.rs",
+    "crates/sward/src/coroutine/hub.rs",
     // What a lock protects.
     "crates/sward/src/sync/lazy_lock.rs",
     "crates/sward/src/sync/mutex.rs",

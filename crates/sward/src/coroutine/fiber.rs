@@ -18,6 +18,7 @@
 //!   leaves runs on the stack of this fiber, or on one nested in it.
 //! - **Nothing leaves while it unwinds**: the panic count is the OS thread's, and must come down where it
 //!   went up.
+//! - **A body begins where somebody has promised what `run` asks for** ([`Ground`]).
 //! - **A body that has begun stays on its thread, green or not**, and **nothing leaves in the middle of a
 //!   timeout or a shield** that began in it: their frames are linked to the thread
 //!   ([`Local`](crate::runtime::task::Local)) in the order in which they nest.
@@ -70,7 +71,9 @@ enum Stage {
 struct Gate {
     /// Which fiber it is, for the life of the process.
     id: u64,
-    /// The green thread that the body has begun on; `None`: it has not, or not on a green thread.
+    /// Where the body may begin.
+    ground: Ground,
+    /// The thread, green or not, that the body has begun on; `None`: it has not.
     home: Cell<Option<NonZeroU64>>,
     /// What the resumer was in the middle of.
     surroundings: Cell<Surroundings>,
@@ -81,6 +84,31 @@ struct Gate {
     resumed_unwinding: Cell<bool>,
     /// How the body ended, when it unwound.
     end: Cell<Option<Payload>>,
+}
+
+/// Where a body may begin: who makes it has promised what [`run`](crate::run#safety) asks for, for so much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// On green threads, which is what the caller of `run` has promised.
+    Green,
+    /// On the OS thread that it was made on as well.
+    Anywhere,
+}
+
+impl Ground {
+    /// For what is made by safe code.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub(super) fn green() -> Ground {
+        assert!(Ground::Green.is_here(), "{NOT_GREEN}");
+        Ground::Green
+    }
+
+    fn is_here(self) -> bool {
+        self == Ground::Anywhere || Worker::current().is_some()
+    }
 }
 
 /// What the calling thread is in the middle of, of which it keeps account in its frames.
@@ -106,10 +134,11 @@ pub(super) enum Turn {
 
 impl Fiber {
     /// A fiber that will run `body`. It takes its stack when it is first resumed.
-    pub(super) fn new(stack_bytes: usize, body: impl FnOnce(&Door<'_>) + 'static) -> Fiber {
+    pub(super) fn new(stack_bytes: usize, ground: Ground, body: impl FnOnce(&Door<'_>) + 'static) -> Fiber {
         static FIBERS: AtomicU64 = AtomicU64::new(0);
         let gate = Gate {
             id: FIBERS.fetch_add(1, Ordering::Relaxed),
+            ground,
             home: Cell::new(None),
             surroundings: Cell::new(Surroundings { deadline: ptr::null(), shields: 0 }),
             closing: Cell::new(false),
@@ -136,16 +165,17 @@ impl Fiber {
 
     /// Whether the body has not begun, or has begun on the calling thread, green or not.
     fn is_home(&self) -> bool {
-        !self.is_suspended() || self.gate.home.get() == green_thread()
+        !self.is_suspended() || self.gate.home.get() == Some(this_thread())
     }
 
     /// Runs the body until it leaves or ends. If there is no stack for it, it unwinds with a panic that says
     /// so.
     ///
     /// # Panics
-    /// It is over, or has begun on another thread.
+    /// It is over, or has begun on another thread, or may not begin here.
     pub(super) fn resume(&mut self) -> Turn {
         assert!(self.is_home(), "{NOT_HOME}");
+        assert!(!self.is_created() || self.gate.ground.is_here(), "{NOT_GREEN}");
         if self.is_created()
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.start()))
         {
@@ -180,7 +210,7 @@ impl Fiber {
         let Stage::Created(_, stack_bytes) = self.stage else { return };
         let stack = take(stack_bytes);
         if let Stage::Created(body, _) = mem::replace(&mut self.stage, Stage::Over) {
-            self.gate.home.set(green_thread());
+            self.gate.home.set(Some(this_thread()));
             let gate = Rc::clone(&self.gate);
             let main = move |suspender: &Suspender| {
                 let door = Door { suspender, gate: &gate };
@@ -232,9 +262,13 @@ impl Drop for Fiber {
 pub(super) const NOT_HOME: &str =
     "a generator or greenlet goes on only on the thread, green or not, that it has begun on";
 
-/// The calling green thread; `None` on an OS thread, which needs no number: nothing here is Send.
-pub(super) fn green_thread() -> Option<NonZeroU64> {
-    Worker::current().map(|(_, task)| task.id())
+/// For what safe code may only do inside a runtime.
+const NOT_GREEN: &str = "outside sward::run, a generator or hub is made by `new_unchecked`, which is unsafe: \
+                         nobody has promised there what `run` asks for";
+
+/// The calling thread, green or not.
+pub(super) fn this_thread() -> NonZeroU64 {
+    with_current_task(|task| task.id())
 }
 
 impl Surroundings {

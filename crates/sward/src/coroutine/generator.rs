@@ -11,7 +11,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 
 use super::STACK_BYTES;
-use super::fiber::{Door, Fiber, Turn};
+use super::fiber::{Door, Fiber, Ground, Turn};
 
 /// A function that stops to yield values, as Python's generators do. `Out` is what it yields, `In` what it is
 /// sent for each, `Return` what it returns at its end.
@@ -20,18 +20,25 @@ use super::fiber::{Door, Fiber, Turn};
 /// ```
 /// use sward::coroutine::Generator;
 ///
-/// let squares = Generator::new(|yielder| {
-///     for n in 1..=4 {
-///         yielder.yield_value(n * n);
-///     }
-/// });
-/// assert_eq!(squares.collect::<Vec<i32>>(), [1, 4, 9, 16]);
+/// fn program() {
+///     let squares = Generator::new(|yielder| {
+///         for n in 1..=4 {
+///             yielder.yield_value(n * n);
+///         }
+///     });
+///     assert_eq!(squares.collect::<Vec<i32>>(), [1, 4, 9, 16]);
+/// }
+///
+/// // SAFETY: nothing here holds a value that relies on nesting across a blocking call or a yield.
+/// unsafe { sward::run(program) }.unwrap();
 /// ```
 ///
 /// With something to send it is a consumer, without locks or queues:
 /// ```
 /// use sward::coroutine::Generator;
 ///
+/// # // SAFETY: nothing here holds a value that relies on nesting across a blocking call or a yield.
+/// # unsafe { sward::run(|| {
 /// let mut average: Generator<f64, f64> = Generator::new(|yielder| {
 ///     let (mut sum, mut count) = (0.0, 0.0);
 ///     loop {
@@ -44,6 +51,7 @@ use super::fiber::{Door, Fiber, Turn};
 /// assert_eq!(average.send(20.0), Some(15.0));
 /// average.close();
 /// assert_eq!(average.send(30.0), None);
+/// # }) }.unwrap();
 /// ```
 ///
 /// The body does not begin before the first value is asked for. A generator that is dropped is
@@ -82,6 +90,11 @@ struct Exchange<Out, In, Return> {
 
 impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
     /// A generator that will run `body`, on a stack of 256 KiB of address space.
+    ///
+    /// # Panics
+    /// Outside [`run`](crate::run), where it is [`new_unchecked`](Generator::new_unchecked). The body begins inside, too: else, asking for
+    /// the first value panics.
+    #[track_caller]
     pub fn new<F>(body: F) -> Generator<Out, In, Return>
     where
         F: FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
@@ -89,16 +102,61 @@ impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
         Generator::with_stack_size(STACK_BYTES, body)
     }
 
-    /// As [`new`](Generator::new), on a stack of `bytes` bytes of address space, guard page included; only
-    /// pages that are used take memory.
+    /// As [`new`](Generator::new), on a stack of `bytes` bytes of address space; only pages that are used take memory.
+    ///
+    /// # Panics
+    /// As [`new`](Generator::new).
+    #[track_caller]
     pub fn with_stack_size<F>(bytes: usize, body: F) -> Generator<Out, In, Return>
+    where
+        F: FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
+    {
+        Generator::on(Ground::green(), bytes, body)
+    }
+
+    /// As [`new`](Generator::new), on any thread: a plain OS thread needs no runtime.
+    ///
+    /// ```
+    /// use sward::coroutine::Generator;
+    ///
+    /// // SAFETY: the body holds nothing that relies on nesting across a yield.
+    /// let squares = unsafe { Generator::new_unchecked(|yielder| (1..=4).for_each(|n| yielder.yield_value(n * n))) };
+    /// assert_eq!(squares.collect::<Vec<i32>>(), [1, 4, 9, 16]);
+    /// ```
+    /// ```compile_fail,E0133
+    /// let squares = sward::coroutine::Generator::new_unchecked(|yielder| yielder.yield_value(1));
+    /// # let _: sward::coroutine::Generator<i32> = squares;
+    /// ```
+    ///
+    /// # Safety
+    /// The body keeps what [`run`](crate::run#safety) asks for: no value that is right only because calls on one OS thread nest, and no
+    /// borrow that was lent for the length of a call, is held across a yield.
+    pub unsafe fn new_unchecked<F>(body: F) -> Generator<Out, In, Return>
+    where
+        F: FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
+    {
+        Generator::on(Ground::Anywhere, STACK_BYTES, body)
+    }
+
+    /// As [`with_stack_size`](Generator::with_stack_size), on any thread.
+    ///
+    /// # Safety
+    /// As [`new_unchecked`](Generator::new_unchecked).
+    pub unsafe fn with_stack_size_unchecked<F>(bytes: usize, body: F) -> Generator<Out, In, Return>
+    where
+        F: FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
+    {
+        Generator::on(Ground::Anywhere, bytes, body)
+    }
+
+    fn on<F>(ground: Ground, bytes: usize, body: F) -> Generator<Out, In, Return>
     where
         F: FnOnce(&Yielder<'_, Out, In>) -> Return + 'static,
     {
         let exchange =
             Rc::new(Exchange { yielded: Cell::new(None), sent: Cell::new(None), returned: Cell::new(None) });
         let inside = Rc::clone(&exchange);
-        let fiber = Fiber::new(bytes, move |door| {
+        let fiber = Fiber::new(bytes, ground, move |door| {
             let returned = body(&Yielder { door, yielded: &inside.yielded, sent: &inside.sent });
             inside.returned.set(Some(returned));
         });
@@ -151,6 +209,8 @@ impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
     /// ```
     /// use sward::coroutine::Generator;
     ///
+    /// # // SAFETY: nothing here holds a value that relies on nesting across a blocking call or a yield.
+    /// # unsafe { sward::run(|| {
     /// let mut words = Generator::new(|yielder| {
     ///     yielder.yield_value("green");
     ///     yielder.yield_value("blades");
@@ -158,6 +218,7 @@ impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
     /// });
     /// assert_eq!((&mut words).collect::<Vec<_>>().join(" "), "green blades");
     /// assert_eq!(words.into_returned(), Some(2));
+    /// # }) }.unwrap();
     /// ```
     pub fn into_returned(self) -> Option<Return> {
         self.exchange.returned.take()
@@ -235,7 +296,10 @@ impl<Out> Yielder<'_, Out> {
     ///         }
     ///     })
     /// }
+    /// # // SAFETY: nothing here holds a value that relies on nesting across a blocking call or a yield.
+    /// # unsafe { sward::run(|| {
     /// assert_eq!(countdown(3).collect::<Vec<_>>(), [3, 2, 1]);
+    /// # }) }.unwrap();
     /// ```
     pub fn yield_from(&self, values: impl IntoIterator<Item = Out>) {
         values.into_iter().for_each(|value| self.yield_value(value));

@@ -74,7 +74,7 @@ impl<T: 'static> Greenlet<T> {
         self.define_with_stack_size(super::STACK_BYTES, body);
     }
 
-    /// As [`define`](Greenlet::define), with a stack of `bytes` bytes of address space, guard page included
+    /// As [`define`](Greenlet::define), with a stack of `bytes` bytes of address space
     /// (otherwise 256 KiB); only pages that are used take memory.
     ///
     /// # Panics
@@ -86,7 +86,7 @@ impl<T: 'static> Greenlet<T> {
         assert!(self.0.state.get() == State::Declared, "this greenlet has a body already, or is dead");
         let family = self.0.family.upgrade().expect("this greenlet's hub is gone");
         let itself = self.clone();
-        let fiber = Fiber::new(bytes, move |door| {
+        let fiber = Fiber::new(bytes, family.ground, move |door| {
             let current = Current::new(door, &itself);
             let first = current.receive();
             let returned = body(&current, first);

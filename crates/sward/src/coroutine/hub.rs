@@ -25,7 +25,7 @@ use std::rc::{Rc, Weak};
 use std::thread;
 
 use super::current::Current;
-use super::fiber::{Fiber, NOT_HOME, Payload, Turn, green_thread};
+use super::fiber::{Fiber, Ground, NOT_HOME, Payload, Turn, this_thread};
 use super::greenlet::{Greenlet, State};
 
 /// A family of greenlets that can switch to one another, as Python's `greenlet` has it: each is a function on
@@ -34,6 +34,8 @@ use super::greenlet::{Greenlet, State};
 /// ```
 /// use sward::coroutine::Hub;
 ///
+/// # // SAFETY: nothing here holds a value that relies on nesting across a blocking call or a switch.
+/// # unsafe { sward::run(|| {
 /// let mut hub: Hub<u32> = Hub::new();
 /// let double = hub.spawn(|current, mut n| {
 ///     loop {
@@ -50,6 +52,7 @@ use super::greenlet::{Greenlet, State};
 /// assert!(!double.is_dead());
 /// drop(hub); // Unwinds both.
 /// assert!(double.is_dead());
+/// # }) }.unwrap();
 /// ```
 ///
 /// The hub owns its greenlets. When it is dropped, those that are suspended unwind, so that their destructors
@@ -60,12 +63,14 @@ use super::greenlet::{Greenlet, State};
 /// ```
 pub struct Hub<T: 'static> {
     family: Rc<Family<T>>,
-    /// The green thread (`None`: an OS thread) on which its greenlets have begun, once some may have.
-    home: Option<Option<NonZeroU64>>,
+    /// The thread, green or not, on which its greenlets have begun, once some may have.
+    home: Option<NonZeroU64>,
 }
 
 /// What a hub, its greenlets and their handles share.
 pub(super) struct Family<T> {
+    /// Where its greenlets may begin.
+    pub(super) ground: Ground,
     main: Greenlet<T>,
     slots: RefCell<Slots<T>>,
     /// What the running greenlet wants the loop to do. Empty while none leaves.
@@ -84,8 +89,28 @@ struct Slots<T> {
 
 impl<T: 'static> Hub<T> {
     /// A hub without greenlets, but for the main one: the code that calls [`switch`](Hub::switch).
+    ///
+    /// # Panics
+    /// Outside [`run`](crate::run), where it is [`new_unchecked`](Hub::new_unchecked). Its greenlets begin inside, too:
+    /// else, `switch` panics.
+    #[expect(clippy::new_without_default, reason = "a default does not panic")]
+    #[track_caller]
     pub fn new() -> Hub<T> {
+        Hub::on(Ground::green())
+    }
+
+    /// As [`new`](Hub::new), on any thread: a plain OS thread needs no runtime.
+    ///
+    /// # Safety
+    /// Its greenlets keep what [`run`](crate::run#safety) asks for: no value that is right only because calls on one OS thread nest, and
+    /// no borrow that was lent for the length of a call, is held across a switch.
+    pub unsafe fn new_unchecked() -> Hub<T> {
+        Hub::on(Ground::Anywhere)
+    }
+
+    fn on(ground: Ground) -> Hub<T> {
         let family = Rc::new_cyclic(|family: &Weak<Family<T>>| Family {
+            ground,
             main: Greenlet::bare(family, None),
             slots: RefCell::new(Slots { fibers: Vec::new(), free: Vec::new() }),
             order: Cell::new(None),
@@ -146,7 +171,7 @@ impl<T: 'static> Hub<T> {
 
     fn enter(&mut self, target: &Greenlet<T>, parcel: thread::Result<T>) -> T {
         assert!(self.family.is_parent_of(target), "the target is a greenlet of another hub");
-        assert!(*self.home.get_or_insert_with(green_thread) == green_thread(), "{NOT_HOME}");
+        assert!(*self.home.get_or_insert_with(this_thread) == this_thread(), "{NOT_HOME}");
         match self.family.run((target.clone(), parcel)) {
             Ok(value) => value,
             Err(payload) => resume_unwind(payload),
@@ -271,12 +296,6 @@ impl<T: 'static> Drop for Hub<T> {
         {
             resume_unwind(payload);
         }
-    }
-}
-
-impl<T: 'static> Default for Hub<T> {
-    fn default() -> Hub<T> {
-        Hub::new()
     }
 }
 
