@@ -52,7 +52,8 @@ where
 
 /// Blocks the calling thread for at least `duration`: [`std::thread::sleep`]. A cancellation point.
 ///
-/// Precision: up to 66 µs later than asked, and as much later as the worker is busy.
+/// Precision: up to 66 µs later than asked; up to 1 ms more when many timers are pending on the worker (1 µs for each), since to wake
+/// it costs as much as many timers, so they fire together; and as much later as the worker is busy.
 pub fn sleep(duration: Duration) {
     wait::sleep(duration);
 }

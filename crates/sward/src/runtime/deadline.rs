@@ -68,6 +68,7 @@ impl From<Elapsed> for std::io::Error {
 /// Destructors run, no panic message is printed, locks are not poisoned. A result wins over the deadline, even a late
 /// one, and so do bytes that have arrived. Timeouts nest: the nearest deadline ends the closure that it was set for.
 /// On an OS thread, waiting for other threads and sleeping are interrupted, waiting for I/O is not.
+/// Nothing unwinds through C code: [a callback is to be shielded](crate::thread::JoinHandle::cancel#aborts).
 ///
 /// # Errors
 /// [`Elapsed`], if the time was over first.

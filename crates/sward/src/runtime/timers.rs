@@ -1,7 +1,8 @@
 //! A worker's timers: a hierarchical timing wheel. The timers themselves lie in the frames of those who wait.
 //!
 //! Insert and remove are a few loads and stores, however many timers there are. Time is counted in ticks of 2^16 ns
-//! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late.
+//! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late; with many timers a little more,
+//! see below.
 //!
 //! ```text
 //!  level 0:  256 slots of 1 tick          65.5 µs each

@@ -106,6 +106,11 @@ impl<T> JoinHandle<T> {
     /// A thread that never blocks can ask [`cancelled`](super::cancelled). An OS thread (spawned outside a
     /// runtime) is reached when it waits for another thread or sleeps, not when it waits for I/O.
     ///
+    /// # Aborts
+    /// Nothing unwinds out of an `extern "C"` function. If the blocking call is made in a callback that C code has called, the
+    /// process aborts there, as it does when such a callback panics. [`shield`](super::shield) the body of the callback, and the
+    /// cancel comes at the first blocking call after it. The same holds for [`timeout`](crate::time::timeout) around C code.
+    ///
     /// # Panics
     /// In a program that is compiled with `panic = "abort"`: there is no way to unwind the thread.
     pub fn cancel(&self) {
