@@ -22,6 +22,10 @@
 //! will be needed, and has it fetched meanwhile. And the levels are few, and those that cascade at once are few, too: of a
 //! hundred thousand sleepers that wake within a second, 1,700.
 //!
+//! That is not so for a million that wake within a minute: a slot of level 2 then holds hundreds of thousands, and to move them at once would hold
+//! up the worker for as many microseconds. So a large slot is moved in pieces, one for each look at the timers, and others run in between.
+//! What is due meanwhile and has not been moved yet is late by that much, as it would be anyway.
+//!
 //! To wake an idle processor costs as much as many timers. So the more timers there are, the longer the worker sleeps
 //! between two times of firing: a microsecond for each, a millisecond at the most. A few timers fire to the tick; of a hundred thousand
 //! those of a millisecond fire together.
@@ -45,6 +49,9 @@ const LEVELS: usize = 6;
 
 /// A slot without timers keeps room for this many.
 const ROOM_KEPT: usize = 16;
+
+/// How many timers are moved at once at most. (Few in tests, so that they meet it.)
+const PIECE: usize = if cfg!(test) { 2 } else { 512 };
 
 /// How many timers ahead memory is asked for what they need.
 const AHEAD: usize = 8;
@@ -113,6 +120,10 @@ pub(crate) struct Timers {
     occupied: [[u64; SLOTS / 64]; LEVELS],
     /// The slots of all levels, the lowest level first.
     slots: Box<[Vec<NonNull<Timer>>]>,
+    /// Slots that the present has reached and that are being moved in pieces; not marked in `occupied`.
+    leftovers: Vec<usize>,
+    /// A piece has been moved since the last time that nothing was due.
+    has_moved_piece: bool,
 }
 
 impl Timers {
@@ -124,6 +135,8 @@ impl Timers {
             last_fired: Duration::ZERO,
             occupied: [[0; SLOTS / 64]; LEVELS],
             slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
+            leftovers: Vec::new(),
+            has_moved_piece: false,
         }
     }
 
@@ -221,6 +234,9 @@ impl Timers {
 
     /// When the wheel wants to be looked at next. `None`: never.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if !self.leftovers.is_empty() {
+            return Some(self.start);
+        }
         let (_, tick) = self.next_slot()?;
         let due = Duration::from_nanos(tick << TICK_BITS);
         Some(self.start + due.max(self.last_fired + self.slack()))
@@ -236,7 +252,12 @@ impl Timers {
     /// The timer is marked as fired, and the wheel does not hold it any more.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<NonNull<Timer>> {
         let present = (now.saturating_duration_since(self.start).as_nanos() >> TICK_BITS) as u64;
-        while let Some((level, tick)) = self.next_slot().filter(|&(_, tick)| tick <= present) {
+        loop {
+            if !self.has_moved_piece && !self.leftovers.is_empty() {
+                self.has_moved_piece = true;
+                self.move_piece();
+            }
+            let Some((level, tick)) = self.next_slot().filter(|&(_, tick)| tick <= present) else { break };
             self.now = self.now.max(tick);
             let slot = level * SLOTS + (tick >> (level as u32 * DIGIT_BITS)) as usize % SLOTS;
             if level == 0 {
@@ -246,6 +267,7 @@ impl Timers {
             self.cascade(slot);
         }
         self.now = self.now.max(present);
+        self.has_moved_piece = false;
         None
     }
 
@@ -263,14 +285,38 @@ impl Timers {
         Some(due)
     }
 
-    /// Moves the timers of a slot that the present has reached to lower levels.
+    /// Moves the timers of a slot that the present has reached to lower levels, or begins to.
     fn cascade(&mut self, slot: usize) {
+        if self.slots[slot].len() > PIECE {
+            self.occupied[slot / SLOTS][slot % SLOTS / 64] &= !(1 << (slot % 64));
+            return self.leftovers.push(slot);
+        }
         let timers = mem::take(&mut self.slots[slot]);
         self.leave(slot);
+        self.move_down(&timers);
+    }
+
+    /// Moves a piece of the slot that was reached last.
+    fn move_piece(&mut self) {
+        let Some(&slot) = self.leftovers.last() else { return };
+        let timers = &mut self.slots[slot];
+        let piece = timers.split_off(timers.len().saturating_sub(PIECE));
+        if timers.is_empty() {
+            self.leftovers.pop();
+            self.leave(slot);
+        }
+        self.move_down(&piece);
+    }
+
+    fn move_down(&mut self, timers: &[NonNull<Timer>]) {
         for (place, &timer) in timers.iter().enumerate() {
             if let Some(later) = timers.get(place + AHEAD) {
                 prefetch(later.as_ptr());
             }
+            // SAFETY: what the wheel holds stays where it is (contract of `insert`).
+            let tick = unsafe { &timer.as_ref().tick };
+            // The present may have gone on since its slot was reached.
+            tick.set(tick.get().max(self.now));
             self.place(timer);
         }
     }
@@ -323,6 +369,35 @@ mod tests {
         unsafe { wheel.remove(&timer) };
     }
 
+    /// The stall that a look at the timers causes is bounded: in one, a piece of a large slot moves.
+    #[test]
+    fn a_large_slot_is_moved_in_pieces() {
+        let start = Instant::now();
+        let mut wheel = Timers::new(start);
+        let due = |number: u64| Duration::from_secs(30) + Duration::from_millis(number);
+        let timers: Vec<_> = (0..20).map(|_| Box::new(Timer::new(ptr::null()))).collect();
+        for (number, timer) in (0..).zip(&timers) {
+            // SAFETY: all have fired below.
+            unsafe { wheel.insert(NonNull::from(&**timer), start + due(number)) };
+        }
+        let (mut looks, mut fired) = (0, 0);
+        while fired < timers.len() {
+            let mut at_once = 0;
+            while wheel.pop_due(start + due(100)).is_some() {
+                at_once += 1;
+            }
+            (looks, fired) = (looks + 1, fired + at_once);
+            assert!(at_once <= PIECE, "{at_once} at once");
+            let again = fired < timers.len();
+            assert_eq!(
+                wheel.next_deadline().is_some(),
+                again,
+                "others run in between, and nothing is forgotten"
+            );
+        }
+        assert_eq!(looks, timers.len() / PIECE);
+    }
+
     proptest! {
         /// Against a sorted map: nothing fires early, nothing is left that is a tick late, removal removes.
         #[test]
@@ -351,9 +426,15 @@ mod tests {
                     Step::Advance(by) => {
                         now += by;
                         let mut fired = Vec::new();
-                        while let Some(timer) = wheel.pop_due(start + Duration::from_nanos(now)) {
-                            // SAFETY: the model still holds it.
-                            fired.push(unsafe { timer.as_ref() }.task().addr());
+                        // A worker that is asked for no time to pass looks again.
+                        loop {
+                            while let Some(timer) = wheel.pop_due(start + Duration::from_nanos(now)) {
+                                // SAFETY: the model still holds it.
+                                fired.push(unsafe { timer.as_ref() }.task().addr());
+                            }
+                            if wheel.next_deadline().is_none_or(|at| at > start) {
+                                break;
+                            }
                         }
                         for key in fired {
                             let (deadline, _) = model.remove(&key).expect("fired once");
