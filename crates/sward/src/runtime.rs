@@ -16,6 +16,7 @@
 //!   deadline.rs      time::timeout                                        the thread itself
 //!   unwinding.rs     what a thread is unwinding with                      the thread itself
 //!   owned.rs         a part that only its worker touches                  the owning worker
+//!   stress.rs        schedules by seed, for tests                         the owning worker
 //!   timers.rs        timing wheel                                         the owning worker
 //!   roster.rs        the list of a worker's live threads                  the owning worker
 //!   coarse_clock.rs  milliseconds for a few nanoseconds                   any thread
@@ -46,6 +47,7 @@ mod sleepers;
 pub(crate) mod span;
 pub(crate) mod stack_order;
 pub(crate) mod storage;
+mod stress;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod unwinding;

@@ -132,6 +132,7 @@ pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Out
             timer.fired()
         }
     };
+    under_stress(worker, task);
     if operation.result() == -libc::ECANCELED {
         deliver(task);
         if timed_out {
@@ -161,6 +162,7 @@ pub(crate) fn sleep(duration: Duration) {
     // SAFETY: it has fired or been removed when we are resumed.
     unsafe { worker.start_timer(&timer, deadline) };
     worker.suspend(task);
+    under_stress(worker, task);
     deliver(task);
 }
 
@@ -194,10 +196,12 @@ fn give_way(worker: &Worker, task: &Task) {
 #[inline(always)]
 pub(crate) fn park(deadline: Option<Instant>) {
     let Some((worker, task)) = Worker::current() else { return block(false, deadline) };
+    under_stress(worker, task);
     deliver(task);
     if task.begin_park() {
         suspend_parked(worker, task, deadline);
     }
+    under_stress(worker, task);
     deliver(task);
 }
 
@@ -205,11 +209,21 @@ pub(crate) fn park(deadline: Option<Instant>) {
 #[inline(always)]
 pub(crate) fn user_park(deadline: Option<Instant>) {
     let Some((worker, task)) = Worker::current() else { return block(true, deadline) };
+    under_stress(worker, task);
     deliver(task);
     if task.begin_user_park() {
         suspend_parked(worker, task, deadline);
     }
+    under_stress(worker, task);
     deliver(task);
+}
+
+/// A place at which the calling thread may be switched out as well as not: see `stress.rs`.
+#[inline(always)]
+fn under_stress(worker: &Worker, task: &Task) {
+    if worker.stress.strikes(2) {
+        give_way(worker, task);
+    }
 }
 
 #[inline(always)]
@@ -239,6 +253,8 @@ pub(crate) fn park_in_list(deadline: Option<Instant>) {
             // SAFETY: the running task is ours.
             unsafe { task.local() }.waiting.set(Waiting::Choice);
             suspend_parked(worker, task, deadline);
+            // The thread stands in the list still, and whether it was woken stands there, too.
+            under_stress(worker, task);
         }
         None => block_quietly(deadline),
     }

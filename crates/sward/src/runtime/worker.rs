@@ -17,31 +17,31 @@
 //!   (`task.rs`).
 //! - No borrow of the worker's parts is held while user code runs, so what a green thread calls can borrow them again.
 
+mod calls;
+mod interrupts;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sward_coroutine::{Coroutine, OverflowReport, StackPool, Suspender, prefetch, watch_overflow};
-use sward_engine::{Completed, Engine, Feed, LentBuffer, Operation, Source, Submitted};
+use sward_coroutine::{Coroutine, OverflowReport, StackPool, prefetch, watch_overflow};
+use sward_engine::{Completed, Engine};
 
 use super::cancelled::Cancelled;
 use super::coarse_clock;
 use super::counters::{self, Counters, phase};
-use super::deadline;
 use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
-use super::offload;
 use super::owned::Owned;
 use super::roster::Roster;
 use super::shared::Shared;
 use super::storage::drop_locals;
+use super::stress::Stress;
 use super::task::{Local, Task, Waiting};
-use super::timers::{Timer, Timers};
-use super::wait::is_open_to_cancel;
-use crate::diagnosis;
+use super::timers::Timers;
 use crate::report::{fatal, report};
 
 /// How many green threads run before mail, timers and I/O are looked at again.
@@ -58,9 +58,6 @@ const TRIM_PERIOD: Duration = Duration::from_secs(1);
 
 /// How often a worker that has nothing to wait for looks whether the runtime can end at all, while it ends.
 const QUIET_TICK: Duration = Duration::from_millis(100);
-
-/// After how many such ticks without any switch it gives up: 5 s, in which an OS thread may still wake somebody.
-const QUIET_TICKS: u32 = 50;
 
 /// A run queue that is empty keeps room for this many threads.
 const QUEUE_KEPT: usize = 1024;
@@ -97,6 +94,7 @@ pub(crate) struct Worker {
     /// A thread that is resumed now leaves its return addresses in `trace` and suspends again.
     pub(super) is_tracing: Cell<bool>,
     pub(super) trace: Owned<Trace>,
+    pub(super) stress: Stress,
     /// How many operations the current task may still complete at once.
     inline_operations: Cell<u32>,
     stopping: Cell<bool>,
@@ -134,6 +132,7 @@ impl Worker {
             is_tracing: Cell::new(false),
             trace: Owned::new(Trace::default()),
             inline_operations: Cell::new(0),
+            stress: Stress::new(),
             stopping: Cell::new(false),
             quiet: Cell::new((0, 0)),
             is_abandoning: Cell::new(false),
@@ -222,7 +221,7 @@ impl Worker {
     /// Gives each ready task its turn, within limits.
     fn run_ready(&self) {
         for _ in 0..TURNS {
-            match self.ready.with(next_ready) {
+            match self.ready.with(|ready| next_ready(ready, &self.stress)) {
                 None => break,
                 Some(task) if task.is_null() => {
                     if let Some(task) = self.fresh.pop() {
@@ -230,6 +229,9 @@ impl Worker {
                     }
                 }
                 Some(task) => self.resume(task),
+            }
+            if self.stress.strikes(2) {
+                break;
             }
         }
         // A worker that is always busy takes its share of what comes from outside, too.
@@ -373,51 +375,6 @@ impl Worker {
             && self.errands.with(|errands| errands.is_empty())
     }
 
-    fn read_mail(&self, messages: &mut Vec<Message>) {
-        self.shared.mailbox(self.index).take(messages);
-        for message in messages.drain(..) {
-            match message {
-                Message::Ready(task) => self.ready.with(|ready| ready.push_back(task)),
-                Message::Chosen(task) => self.choose(&task),
-                Message::Start(task) => {
-                    self.shared.start_arrived(self.index);
-                    self.start(task);
-                }
-                Message::Cancel { task, is_first } => self.cancel(&task, is_first),
-                Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
-                Message::Stop => {
-                    self.stopping.set(true);
-                    if cfg!(panic = "abort") {
-                        // Nothing can be unwound.
-                        self.is_abandoning.set(true);
-                        continue;
-                    }
-                    for thread in self.live() {
-                        thread.task().cancel();
-                        // Those that unwind already, too.
-                        self.cancel(thread.task(), false);
-                    }
-                }
-                Message::Abandon => {
-                    self.is_abandoning.set(true);
-                    diagnosis::report_left_behind(self);
-                }
-            }
-        }
-    }
-
-    /// While the runtime ends: notes that nothing has happened for a tick. After some seconds in which nothing has happened anywhere,
-    /// the threads that are left wait for each other, in destructors or shielded, and the runtime ends without them.
-    fn note_quiet_tick(&self) {
-        let switches = self.shared.switches();
-        let (before, ticks) = self.quiet.get();
-        let ticks = if before == switches && self.shared.is_hopeless_but(self.index) { ticks + 1 } else { 0 };
-        self.quiet.set((switches, ticks));
-        if ticks == QUIET_TICKS && !offload::running() > 0 {
-            self.shared.abandon();
-        }
-    }
-
     /// Does a piece of the first errand.
     #[inline]
     fn run_errand(&self) {
@@ -426,79 +383,6 @@ impl Worker {
         {
             self.errands.with(|errands| errands.push_back(errand));
         }
-    }
-
-    /// `task` has been cancelled: ends its wait, unless it is shielded or unwinds. If it unwinds, a further cancel ends its waits
-    /// for the kernel and the clock.
-    fn cancel(&self, task: &Task, is_first: bool) {
-        if task.worker() != self.index {
-            return;
-        }
-        // SAFETY: it is this worker's. (The message may have come after the end.)
-        let Some(local) = (unsafe { task.started() }) else { return };
-        if is_open_to_cancel(local) {
-            self.interrupt(task, local);
-        } else if local.unwinding.is_suspended() && !is_first {
-            local.unwinding.hurry();
-            if local.shields.get() == 0 && !matches!(local.waiting.get(), Waiting::Choice) {
-                self.interrupt(task, local);
-            }
-        }
-    }
-
-    /// Ends the wait of a suspended thread of this worker, whatever it waits for.
-    fn interrupt(&self, task: &Task, local: &Local) {
-        match local.waiting.get() {
-            Waiting::Nothing if task.is_parked().is_some() => task.unpark(),
-            Waiting::Nothing => {}
-            Waiting::Operation(operation) => self.cancel_operation(operation),
-            Waiting::Choice => self.choose(task),
-            Waiting::Clock(timer) => {
-                // SAFETY: the timer lies in the frame of the suspended task.
-                self.timers.with(|timers| unsafe { timers.remove(timer.as_ref()) });
-                local.waiting.set(Waiting::Nothing);
-                self.ready.with(|ready| ready.push_back(task));
-            }
-        }
-    }
-
-    fn fire_timers(&self) {
-        if self.timers.with(|timers| timers.is_empty()) {
-            return;
-        }
-        let now = Instant::now();
-        // One at a time: what a timer does may touch other timers.
-        while let Some(timer) = self.timers.with(|timers| timers.pop_due(now)) {
-            // SAFETY: the wheel held it, so it lies in a frame of a task of this worker, and none runs now.
-            let timer = unsafe { timer.as_ref() };
-            // SAFETY: as above.
-            let task = unsafe { &*timer.task() };
-            // SAFETY: as above.
-            let local = unsafe { task.local() };
-            // SAFETY: the deadline lies in the same frame as the timer.
-            if let Some(deadline) = unsafe { timer.of_deadline().as_ref() } {
-                deadline.expire();
-                local.expired.set(true);
-                if deadline::is_due(local) {
-                    self.interrupt(task, local);
-                }
-                continue;
-            }
-            match local.waiting.get() {
-                Waiting::Operation(operation) => self.cancel_operation(operation),
-                Waiting::Clock(_) => {
-                    local.waiting.set(Waiting::Nothing);
-                    self.ready.with(|ready| ready.push_back(timer.task()));
-                }
-                Waiting::Choice => self.choose(task),
-                Waiting::Nothing => task.unpark(),
-            }
-        }
-    }
-
-    pub(super) fn cancel_operation(&self, operation: NonNull<Operation>) {
-        // SAFETY: the task waits for it, so it is in flight on this worker's engine.
-        self.engine.with(|engine| unsafe { engine.cancel(operation) });
     }
 
     /// Hands over to the kernel, and sleeps in it if there is nothing else to do.
@@ -575,182 +459,6 @@ impl Worker {
             self.ready.with(|ready| ready.push_back(task));
         }
     }
-
-    // ---- what green threads and other threads ask for -------------------------------------------------------------
-
-    /// Makes a parked task ready that has just been notified. From any thread; `task.rs` says that it happens once.
-    pub(super) fn schedule(task: &Task) {
-        let worker = WORKER.get();
-        // SAFETY: as in `current`.
-        if let Some(here) = unsafe { worker.as_ref() }
-            && here.index == task.worker()
-            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared))
-        {
-            here.ready.with(|ready| ready.push_back(task));
-        } else if let Some(shared) = task.shared() {
-            shared.send(task.worker(), Message::Ready(task));
-        }
-    }
-
-    /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
-    pub(crate) fn schedule_chosen(task: Arc<Task>) {
-        // (Once it is over, it waits for nothing.)
-        if let Some(shared) = task.shared().cloned()
-            && !task.is_complete()
-        {
-            shared.send(task.worker(), Message::Chosen(task));
-        }
-    }
-
-    /// As [`Worker::schedule_chosen`], if the calling green thread belongs to the same worker; else false.
-    #[inline]
-    pub(crate) fn schedule_chosen_here(task: &Task) -> bool {
-        let Some((here, _)) = Worker::current() else { return false };
-        let is_here = here.index == task.worker()
-            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared));
-        if is_here {
-            here.choose(task);
-        }
-        is_here
-    }
-
-    /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
-    #[inline]
-    pub(super) fn choose(&self, task: &Task) {
-        // SAFETY: it has entered a list, so it has started, here. (It may have left the list since, and be over.)
-        if let Some(local) = unsafe { task.started() }
-            && let Waiting::Choice = local.waiting.get()
-        {
-            local.waiting.set(Waiting::Nothing);
-            self.ready.with(|ready| ready.push_back(task));
-        }
-    }
-
-    /// Takes in a new task from a green thread of this worker.
-    pub(crate) fn spawn(&self, task: Arc<Task>) {
-        if self.shared.workers() == 1 {
-            // Nobody could steal it, so it need not stand where one can.
-            return self.ready.with(|ready| ready.push_back(Arc::into_raw(task)));
-        }
-        self.fresh.push(task);
-        self.ready.with(|ready| ready.push_back(ptr::null()));
-        self.shared.work_has_come();
-    }
-
-    /// Suspends the running `task` behind everything that is ready.
-    #[inline(always)]
-    pub(super) fn yield_now(&self, task: &Task) {
-        self.ready.with(|ready| ready.push_back(task));
-        self.suspend(task);
-    }
-
-    /// Suspends the running `task` until somebody has put it into the run queue.
-    ///
-    /// Always inlined, with all that leads to it: the processor predicts where a function returns to by the calls
-    /// it has seen, and a switch leaves without returning. Each call between the switch and the loop that comes
-    /// back to it costs about 10 ns.
-    #[inline(always)]
-    pub(super) fn suspend(&self, task: &Task) {
-        // SAFETY: the running task is ours.
-        let local = unsafe { task.local() };
-        if std::thread::panicking() {
-            return self.suspend_unwinding(local);
-        }
-        self.switch(local);
-    }
-
-    /// [`Worker::suspend`], when the running thread unwinds.
-    #[cold]
-    fn suspend_unwinding(&self, local: &Local) {
-        local.unwinding.suspends();
-        self.switch(local);
-        local.unwinding.resumed();
-    }
-
-    #[inline(always)]
-    fn switch(&self, local: &Local) {
-        // SAFETY: the task runs, so `start` has set the pointer, which is good for the coroutine's life.
-        let suspender = unsafe { &*local.suspender.get() };
-        suspender.suspend();
-        if self.is_tracing.get() {
-            self.suspend_again(suspender);
-        }
-    }
-
-    #[cold]
-    fn suspend_again(&self, suspender: &Suspender) {
-        while self.is_tracing.get() {
-            self.leave_trace(suspender);
-            suspender.suspend();
-        }
-    }
-
-    /// [`Worker::suspend`], with a count.
-    #[inline(always)]
-    pub(super) fn suspend_parked(&self, task: &Task) {
-        Counters::add(&self.counters.parks, 1);
-        self.suspend(task);
-    }
-
-    /// Whether the running task shall let others run before its next operation.
-    pub(super) fn is_over_budget(&self) -> bool {
-        let left = self.inline_operations.get();
-        self.inline_operations.set(left.wrapping_sub(1));
-        left == 0
-    }
-
-    /// Begins an operation on this worker's engine.
-    ///
-    /// # Safety
-    /// As [`Engine::submit`]: the operation stays where it is until its completion has resumed its task.
-    #[inline]
-    pub(super) unsafe fn submit(&self, operation: &Operation) -> Submitted {
-        // SAFETY: the caller's word.
-        let submitted = self.engine.with(|engine| unsafe { engine.submit(NonNull::from(operation)) });
-        Counters::add(&self.counters.operations, 1);
-        self.in_flight.set(self.in_flight.get() + usize::from(submitted == Submitted::Pending));
-        submitted
-    }
-
-    /// The descriptor is about to be closed.
-    pub(crate) fn forget(source: Source) {
-        // SAFETY: as in `current`.
-        if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.forget(source));
-        }
-    }
-
-    /// The reader of a feed goes, or reads by itself from now on.
-    pub(crate) fn stop_feed(feed: &Feed) {
-        // SAFETY: as in `current`.
-        if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.stop_feed(feed));
-        }
-    }
-
-    /// A lent buffer is not needed any more.
-    pub(crate) fn give_back(buffer: LentBuffer) {
-        // SAFETY: as in `current`.
-        if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.give_back(buffer));
-        }
-    }
-
-    /// Starts a timer.
-    ///
-    /// # Safety
-    /// As [`Timers::insert`].
-    pub(super) unsafe fn start_timer(&self, timer: &Timer, deadline: Instant) {
-        // SAFETY: the caller's word.
-        self.timers.with(|timers| unsafe { timers.insert(NonNull::from(timer), deadline) });
-        Counters::add(&self.counters.timers, 1);
-    }
-
-    /// Stops a timer that [`Worker::start_timer`] of this worker has started.
-    pub(super) fn stop_timer(&self, timer: &Timer) {
-        // SAFETY: if a wheel holds it, it is this one.
-        self.timers.with(|timers| unsafe { timers.remove(timer) });
-    }
 }
 
 /// A worker schedules; forgotten when it has come to its end. If it unwinds instead (a `tracing` subscriber panicked, memory ran
@@ -774,7 +482,11 @@ pub(crate) fn abandon(task: Arc<Task>) {
 /// Takes the next task out of the run queue, and has the processor fetch what the ones after it will need: with thousands of
 /// threads, none of that is in its caches, nor the place of the stack in its table of pages.
 #[inline]
-fn next_ready(ready: &mut VecDeque<*const Task>) -> Option<*const Task> {
+fn next_ready(ready: &mut VecDeque<*const Task>, stress: &Stress) -> Option<*const Task> {
+    let drawn = stress.pick(ready.len());
+    if drawn > 0 {
+        ready.swap(0, drawn);
+    }
     let task = ready.pop_front();
     if let Some(&after_next) = ready.get(1) {
         prefetch(after_next);
