@@ -7,7 +7,7 @@ use sward::EngineKind;
 use sward::sync::{Arc, Barrier, Condvar, Event, Mutex, RwLock, Semaphore};
 use sward::thread::{self, JoinHandle, Snapshot, State};
 use sward::time::Duration;
-use sward_testing::{alone, on_every_engine};
+use sward_testing::{alone, is_stressed, on_every_engine};
 
 #[track_caller]
 fn named<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
@@ -94,6 +94,10 @@ on_every_engine! {
     }
 
     fn a_dump_shows_states_spawn_sites_and_stacks() {
+        if is_stressed() {
+            // Stacks of threads that do the same differ by where each gives way.
+            return;
+        }
         let threads: Vec<_> = (0..3).map(|_| named("deep", outermost)).collect();
         let other = named("other", thread::park);
         wait_until("deep", "is parked");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sward::thread::{self, Builder};
-use sward_testing::{everywhere, on_every_engine};
+use sward_testing::{everywhere, is_stressed, on_every_engine};
 
 everywhere! {
     fn an_unchecked_spawn_may_borrow() {
@@ -181,7 +181,7 @@ on_every_engine! {
 
     /// With one worker, no matter how late it comes to look at its clock.
     fn sleepers_wake_in_the_order_of_their_deadlines() {
-        if sward::worker_count() != Some(1) {
+        if sward::worker_count() != Some(1) || is_stressed() {
             return;
         }
         let base = Instant::now() + Duration::from_millis(100);
@@ -198,7 +198,7 @@ on_every_engine! {
     }
 
     fn one_worker_starts_threads_in_the_order_of_their_spawning() {
-        if sward::worker_count() != Some(1) {
+        if sward::worker_count() != Some(1) || is_stressed() {
             return;
         }
         let order = Arc::new(Mutex::new(Vec::new()));

@@ -339,12 +339,18 @@ on_every_engine! {
         // A thread whose operations all succeed at once gives way after some tens. Whatever comes meanwhile is looked at before it waits.
         for budget in 0..80 {
             let (mut client, mut server) = tcp_pair();
-            let thread = neighbour(move || {
+            let begun = flag();
+            let says = Arc::clone(&begun);
+            let body = move || {
+                set(&says);
                 for _ in 0..budget {
                     client.write_all(b".").unwrap();
                 }
                 drop(client.read(&mut [0; 1]));
-            });
+            };
+            let thread = thread::Builder::new().worker(sward::worker_index().unwrap()).spawn(body).unwrap();
+            // The first turn that we get after it has begun is when it waits, or gives way.
+            until(&begun);
             thread.cancel();
             assert!(is_cancelled(thread));
             server.set_read_timeout(Some(LONG)).unwrap();

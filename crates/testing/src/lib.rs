@@ -18,7 +18,7 @@ use sward::{Builder, EngineKind};
 pub use example::example;
 pub use full_pipe::full_pipe;
 pub use patience::await_that;
-pub use scenario::{Scenario, alone};
+pub use scenario::{Scenario, alone, is_stressed};
 #[doc(hidden)]
 pub use sward;
 pub use tcp::{tcp_listener, tcp_pair};

@@ -6,6 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use crate::Watchdog;
 
+/// Whether schedules are drawn by a seed (the feature `stress` of `sward`). Then nothing runs in the order in which it became ready, and tests
+/// of just that have nothing to say.
+pub fn is_stressed() -> bool {
+    env::var_os("SWARD_STRESS").is_some()
+}
+
 /// Tells a child what it is: the name of a scenario, or of a test.
 const CHILD: &str = "SWARD_TEST_CHILD";
 
