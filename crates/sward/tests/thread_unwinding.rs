@@ -335,33 +335,6 @@ on_every_engine! {
         assert!(ended.load(Ordering::SeqCst), "the timeout had come first");
     }
 
-    fn what_is_asked_while_an_operation_gives_way_is_not_lost() {
-        // A thread whose operations all succeed at once gives way after some tens. Whatever comes meanwhile is looked at before it waits.
-        for budget in 0..80 {
-            let (mut client, mut server) = tcp_pair();
-            let begun = flag();
-            let says = Arc::clone(&begun);
-            let body = move || {
-                set(&says);
-                for _ in 0..budget {
-                    client.write_all(b".").unwrap();
-                }
-                drop(client.read(&mut [0; 1]));
-            };
-            let thread = thread::Builder::new().worker(sward::worker_index().unwrap()).spawn(body).unwrap();
-            // The first turn that we get after it has begun is when it waits, or gives way.
-            until(&begun);
-            thread.cancel();
-            assert!(is_cancelled(thread));
-            server.set_read_timeout(Some(LONG)).unwrap();
-            let mut received = Vec::new();
-            server.read_to_end(&mut received).map(drop).or_else(|error| match error.kind() {
-                ErrorKind::ConnectionReset => Ok(()),
-                _ => Err(error),
-            }).unwrap();
-        }
-    }
-
     fn a_timeout_of_a_scopes_wait_is_not_swallowed() {
         let result = catch_unwind(AssertUnwindSafe(|| {
             timeout(SHORT, || thread::scope(|scope| { scope.spawn(thread::park); }))
