@@ -1,7 +1,7 @@
 //! Blocking while a thread unwinds: a destructor suspends its green thread as any other code, neighbours go on and do not notice,
 //! and what was asked of the thread meanwhile comes in its time. On every engine.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

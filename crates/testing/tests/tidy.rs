@@ -42,6 +42,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/runtime/unwinding.rs",
     "crates/sward/src/runtime/wait.rs",
     "crates/sward/src/runtime/worker.rs",
+    "crates/sward/src/runtime/worker/",
     // Closures and results that cross threads.
     "crates/sward/src/thread/builder.rs",
     "crates/sward/src/thread/local.rs",
