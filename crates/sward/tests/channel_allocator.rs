@@ -17,6 +17,9 @@ type Message = [u8; SIZE];
 static UNDER_TEST: OnceLock<Sender<Message>> = OnceLock::new();
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
+/// The bytes of large allocations that have not been freed.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
 /// The system's allocator, which looks at the channel under test whenever something large comes or goes.
 struct Asking;
 
@@ -35,12 +38,18 @@ impl Asking {
 unsafe impl GlobalAlloc for Asking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Asking::ask(layout);
+        if layout.size() >= SIZE {
+            HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        }
         // SAFETY: the caller keeps what `alloc` asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         Asking::ask(layout);
+        if layout.size() >= SIZE {
+            HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
         // SAFETY: the caller keeps what `dealloc` asks for.
         unsafe { System.dealloc(place, layout) }
     }
@@ -57,6 +66,11 @@ fn room_for_messages_comes_and_goes_outside_the_lock() {
         let (sender, receiver) = unbounded();
         assert!(UNDER_TEST.set(sender.clone()).is_ok());
         use_all(&sender, &receiver);
+        let before = HELD.load(Ordering::Relaxed);
+        (0..200).for_each(|_| assert!(sender.send([0; SIZE]).is_ok()));
+        assert_eq!(receiver.try_iter().count(), 200);
+        let after = HELD.load(Ordering::Relaxed);
+        assert!(after <= before, "a burst of messages has left {} bytes", after - before);
         for _ in 0..3 {
             assert!(sender.send([0; SIZE]).is_ok());
         }

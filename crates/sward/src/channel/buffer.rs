@@ -11,6 +11,10 @@ use super::place::move_message;
 /// How many places the first growth makes.
 const PLACES_MIN: usize = 4;
 
+/// A ring with more places than this, and more bytes, is given back when it has become empty.
+const PLACES_KEPT: usize = 64;
+const BYTES_KEPT: usize = 32 * 1024;
+
 pub(super) struct Buffer<T> {
     /// Those that hold no message are `None`.
     places: Box<[Option<T>]>,
@@ -49,6 +53,18 @@ impl<T> Buffer<T> {
     #[inline]
     pub(super) fn has_place(&self) -> bool {
         self.len < self.places.len()
+    }
+
+    /// Whether it is empty and holds more memory than the next messages are likely to need.
+    #[inline]
+    fn is_surplus(&self) -> bool {
+        self.len == 0 && self.places.len() > PLACES_KEPT && size_of_val(&*self.places) > BYTES_KEPT
+    }
+
+    /// What a burst of messages has left, to be dropped after unlocking.
+    #[inline]
+    pub(super) fn take_surplus(&mut self) -> Option<Buffer<T>> {
+        self.is_surplus().then(|| std::mem::replace(self, Buffer::new()))
     }
 
     /// How many places it should have after the next growth.

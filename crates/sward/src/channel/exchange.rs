@@ -187,7 +187,9 @@ impl<T> Exchange<T> {
             _ => None,
         };
         let disconnected = state.disconnected;
+        let surplus = state.buffer.take_surplus();
         drop(state);
+        drop(surplus);
         wakes.unpark();
         match (found, promised) {
             (Found::Message, _) => Ok(()),
@@ -217,7 +219,9 @@ impl<T> Exchange<T> {
             Found::Nothing if state.disconnected => Begun::Done(Err(RecvTimeoutError::Disconnected)),
             Found::Nothing => Begun::Waits(state.start_receiving(None, place(), &mut wakes)),
         };
+        let surplus = state.buffer.take_surplus();
         drop(state);
+        drop(surplus);
         wakes.unpark();
         begun
     }
@@ -367,8 +371,9 @@ impl<T> Exchange<T> {
                 state.disconnected.then_some(Token::Disconnected)
             }
         };
+        let surplus = state.buffer.take_surplus();
         drop(state);
-        drop(unused);
+        drop((unused, surplus));
         wakes.unpark();
         token
     }
