@@ -67,8 +67,8 @@ pub(crate) fn register(shared: &Arc<Shared>) {
 
 /// The runtimes that the calling thread asks about: its own, or all of the process if it is an OS thread.
 fn runtimes() -> Vec<Arc<Shared>> {
-    match Worker::current() {
-        Some((worker, _)) => vec![Arc::clone(worker.shared())],
+    match Worker::with_current(|worker, _| Arc::clone(worker.shared())) {
+        Some(shared) => vec![shared],
         None => {
             let runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
             runtimes.iter().filter_map(Weak::upgrade).collect()

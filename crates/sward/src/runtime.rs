@@ -15,7 +15,7 @@
 //!   cancelled.rs     what a cancelled thread unwinds with                 the thread itself
 //!   deadline.rs      time::timeout                                        the thread itself
 //!   unwinding.rs     what a thread is unwinding with                      the thread itself
-//!   owned.rs         a part that only its worker touches                  the owning worker
+//!   run_queue.rs     the threads of a worker that can run                 the owning worker
 //!   stress.rs        schedules by seed, for tests                         the owning worker
 //!   timers.rs        timing wheel                                         the owning worker
 //!   roster.rs        the list of a worker's live threads                  the owning worker
@@ -37,9 +37,9 @@ pub(crate) mod futex;
 pub(crate) mod inspection;
 pub(crate) mod mailbox;
 pub(crate) mod offload;
-mod owned;
 pub(crate) mod reason;
 mod roster;
+mod run_queue;
 pub(crate) mod scope_data;
 pub(crate) mod shared;
 mod sleepers;
@@ -129,7 +129,7 @@ pub unsafe fn run<F, T>(main: F) -> io::Result<T>
 where
     F: FnOnce() -> T,
 {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller keeps the contract, which is the same.
     unsafe { Builder::new().run(main) }
 }
 
@@ -369,17 +369,17 @@ fn say_once(message: &str) {
 
 /// The name of the engine that the calling green thread's runtime uses; `None` on an OS thread.
 pub fn engine_name() -> Option<&'static str> {
-    Worker::current().map(|(worker, _)| worker.shared().engine().name())
+    Worker::with_current(|worker, _| worker.shared().engine().name())
 }
 
 /// The number of the worker that the calling green thread belongs to, from 0; `None` on an OS thread.
 pub fn worker_index() -> Option<usize> {
-    Worker::current().map(|(worker, _)| worker.index())
+    Worker::with_current(|worker, _| worker.index())
 }
 
 /// How many workers the calling green thread's runtime has; `None` on an OS thread.
 pub fn worker_count() -> Option<usize> {
-    Worker::current().map(|(worker, _)| worker.shared().workers())
+    Worker::with_current(|worker, _| worker.shared().workers())
 }
 
 /// A way into a runtime from an OS thread that is not one of its workers.
@@ -401,7 +401,7 @@ pub struct Handle(Arc<Shared>);
 impl Handle {
     /// The runtime of the calling green thread; `None` on an OS thread.
     pub fn current() -> Option<Handle> {
-        Worker::current().map(|(worker, _)| Handle(Arc::clone(worker.shared())))
+        Worker::with_current(|worker, _| Handle(Arc::clone(worker.shared())))
     }
 
     /// Starts a green thread in this runtime, from any thread. If there is no stack for it when it is to start, [joining](JoinHandle::join) it

@@ -121,7 +121,7 @@ pub fn all() -> Vec<Snapshot> {
 
 /// How many green threads have started and not ended, in the calling thread's runtime; on an OS thread, 0.
 pub fn count() -> usize {
-    Worker::current().map_or(0, |(worker, _)| worker.shared().live())
+    Worker::with_current(|worker, _| worker.shared().live()).unwrap_or(0)
 }
 
 /// Whether the calling thread has been [cancelled](JoinHandle::cancel). For long computations that want to end early.

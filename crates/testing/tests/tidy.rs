@@ -34,7 +34,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/sward/src/runtime/futex.rs",
     "crates/sward/src/runtime/inspection.rs",
     "crates/sward/src/runtime/mailbox.rs",
-    "crates/sward/src/runtime/owned.rs",
+    "crates/sward/src/runtime/run_queue.rs",
     "crates/sward/src/runtime/reason.rs",
     "crates/sward/src/runtime/storage.rs",
     "crates/sward/src/runtime/task.rs",

@@ -107,7 +107,7 @@ impl Ground {
     }
 
     fn is_here(self) -> bool {
-        self == Ground::Anywhere || Worker::current().is_some()
+        self == Ground::Anywhere || Worker::is_current()
     }
 }
 

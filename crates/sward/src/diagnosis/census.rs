@@ -102,12 +102,12 @@ pub(super) fn survey(
     mut see: impl FnMut(Sighting),
 ) -> Rest {
     let (sender, receiver) = channel();
-    let here =
-        Worker::current().map(|(worker, _)| worker).filter(|worker| Arc::ptr_eq(worker.shared(), shared));
+    let here = Worker::with_current(|worker, _| Arc::ptr_eq(worker.shared(), shared).then(|| worker.index()))
+        .flatten();
     for index in 0..shared.workers() {
         let mut errand = errand(depth, sender.clone());
-        match here.filter(|worker| worker.index() == index) {
-            Some(worker) => while errand(worker) == Progress::Again {},
+        match here.filter(|&here| here == index) {
+            Some(_) => drop(Worker::with_current(|worker, _| while errand(worker) == Progress::Again {})),
             None => shared.send(index, Message::Errand(Box::new(errand))),
         }
     }

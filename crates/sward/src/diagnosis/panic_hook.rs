@@ -42,11 +42,9 @@ pub(crate) fn install() {
 /// The hook.
 fn print(info: &PanicHookInfo<'_>, standard: &Hook) {
     // Not by `standard`, which knows the OS thread only, and blocks it.
-    match Worker::current() {
-        Some((_, task)) => say(&message(info, task, task.id().get())),
-        None => with_known_task(|task| say(&message(info, task, this_os_thread().into())))
-            .unwrap_or_else(|| standard(info)),
-    }
+    Worker::with_current(|_, task| say(&message(info, task, task.id().get())))
+        .or_else(|| with_known_task(|task| say(&message(info, task, this_os_thread().into()))))
+        .unwrap_or_else(|| standard(info));
 }
 
 /// Prints at once what standard error takes, as a panic's message is expected before whatever comes next; and leaves to `report` what would

@@ -44,7 +44,8 @@ impl Drop for AtExit {
 #[inline]
 #[track_caller]
 pub(crate) fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
-    let task = match Worker::current() {
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let task = match unsafe { Worker::current() } {
         Some((_, task)) => ptr::from_ref(task),
         None => here(),
     };

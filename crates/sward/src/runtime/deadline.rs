@@ -97,7 +97,8 @@ where
             depth: depth(local),
         };
         local.deadline.set(&deadline);
-        let result = match Worker::current() {
+        // SAFETY: used in this frame, which is the calling green thread's.
+        let result = match unsafe { Worker::current() } {
             None => catch_unwind(AssertUnwindSafe(f)),
             Some((worker, _)) => {
                 let timer = Timer::deadline(&**task, &deadline);

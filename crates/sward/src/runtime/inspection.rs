@@ -81,14 +81,14 @@ impl Worker {
                 Started(Arc::from_raw(task))
             }
         };
-        self.live.with(|live| live.iter().map(share).collect())
+        self.live.borrow().iter().map(share).collect()
     }
 
     /// How many unstarted threads stand in the private run queue. Costs a walk.
     pub(crate) fn unstarted(&self) -> usize {
         // SAFETY: what is in the run queue is live or unstarted, and ours.
         let is_unstarted = |task: *const Task| unsafe { (*task).started() }.is_none();
-        self.ready.with(|ready| ready.iter().filter(|task| !task.is_null() && is_unstarted(**task)).count())
+        self.ready.entries().into_iter().filter(|&task| !task.is_null() && is_unstarted(task)).count()
     }
 
     /// Shows a thread of this worker to `see`, which runs no green thread; `None` if it is over.
@@ -122,8 +122,8 @@ impl Worker {
             return Vec::new();
         };
         // Taken here, since the thread may have hardly any stack left.
-        let Ok(stack) = self.stacks.with(|stacks| stacks.take(TRACE_STACK_BYTES)) else { return Vec::new() };
-        self.trace.with(|trace| trace.stack = Some(stack));
+        let Ok(stack) = self.stacks.borrow_mut().take(TRACE_STACK_BYTES) else { return Vec::new() };
+        self.trace.borrow_mut().stack = Some(stack);
         // SAFETY: it is live, ours, and does not run. What is resumed comes back at once, without having run user
         // code, so nobody else touches the body.
         if let Some(coroutine) = unsafe { &mut *task.local().coroutine.get() } {
@@ -132,9 +132,9 @@ impl Worker {
             self.is_tracing.set(false);
             debug_assert!(!finished, "who suspends again is not over");
         }
-        let Trace { stack, addresses } = self.trace.with(std::mem::take);
+        let Trace { stack, addresses } = self.trace.take();
         if let Some(stack) = stack {
-            self.stacks.with(|stacks| stacks.give_back(stack));
+            self.stacks.borrow_mut().give_back(stack);
         }
         addresses
     }
@@ -144,11 +144,10 @@ impl Worker {
     #[cold]
     pub(super) fn leave_trace(&self, suspender: &Suspender) {
         let base = ptr::from_ref(suspender).addr();
-        self.trace.with(|trace| {
-            if let Some(stack) = &mut trace.stack {
-                trace.addresses = on_stack(stack, || crate::diagnosis::return_addresses(base));
-            }
-        });
+        let trace = &mut *self.trace.borrow_mut();
+        if let Some(stack) = &mut trace.stack {
+            trace.addresses = on_stack(stack, || crate::diagnosis::return_addresses(base));
+        }
     }
 
     /// Ends the wait of a thread of this worker as a deadline that has passed would; false if the thread has run since

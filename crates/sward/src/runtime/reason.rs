@@ -48,7 +48,8 @@ impl<'a> Reason<'a> {
     /// As [`because`], until the guard is dropped: for where each call between the waiting function and the switch counts.
     #[inline(always)]
     pub(crate) fn tell(&'a self) -> Option<Told<'a>> {
-        let (_, task) = Worker::current()?;
+        // SAFETY: used in this frame and in its guard's, which are the calling green thread's.
+        let (_, task) = unsafe { Worker::current() }?;
         // SAFETY: it is the calling thread's own task.
         let place = &unsafe { task.local() }.reason;
         place.get().is_null().then(|| {

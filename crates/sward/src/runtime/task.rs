@@ -127,7 +127,7 @@ pub(crate) enum Waiting {
 // SAFETY: `body`, and what it leads to, is the only part that is not Sync. Before the start it is touched by the one who holds the task to
 // start it (queues hand it over with release/acquire); afterwards by the owning worker's OS thread only.
 unsafe impl Send for Task {}
-// SAFETY: as above.
+// SAFETY: shared, it shows atomics and constants to all and its `body` to one at a time, as said at `Send`.
 unsafe impl Sync for Task {}
 
 /// An identity that no other thread of this process has had. Each OS thread takes them from a block of its own.
@@ -224,7 +224,7 @@ impl Task {
     /// The task is unstarted, and the caller is the one who has taken it from its queue.
     #[inline]
     pub(super) unsafe fn take_start(&self) -> (Arc<dyn Start>, StackOrder) {
-        // SAFETY: the caller's word.
+        // SAFETY: nobody touches the body of an unstarted task but the one who has taken it from its queue, which is the caller.
         match std::mem::replace(unsafe { &mut *self.body.get() }, Body::Started(ptr::null())) {
             Body::Unstarted(start, stack) => (start, stack),
             Body::Started(_) => unreachable!("only unstarted tasks are in the queues of unstarted tasks"),
@@ -257,7 +257,7 @@ impl Task {
     /// The caller is the owning worker, and the pointer is good until this is called again.
     #[inline]
     pub(super) unsafe fn set_local(&self, local: *const Local) {
-        // SAFETY: the caller's word.
+        // SAFETY: the body of a started task is its worker's alone, which is the caller.
         unsafe { *self.body.get() = Body::Started(local) };
     }
 
@@ -267,7 +267,7 @@ impl Task {
     /// Called by the task's owning worker, or before the start by whoever holds it alone.
     #[inline]
     pub(super) unsafe fn started(&self) -> Option<&Local> {
-        // SAFETY: the caller's word.
+        // SAFETY: the body is the owning worker's, or the holder's before the start, and that is the caller.
         match unsafe { &*self.body.get() } {
             // SAFETY: `set_local`'s caller said that it is good.
             Body::Started(local) => unsafe { local.as_ref() },
@@ -281,12 +281,15 @@ impl Task {
     /// The task has started and is not over, and the caller is its owning worker; or it is the calling OS thread's.
     #[inline]
     pub(crate) unsafe fn local(&self) -> &Local {
-        // SAFETY: the caller's word.
+        // SAFETY: the body is the owning worker's, or the holder's before the start, and that is the caller.
         match unsafe { &*self.body.get() } {
             // SAFETY: `set_local`'s caller said that it is good.
             Body::Started(local) => unsafe { &**local },
-            // SAFETY: the caller says that it has started.
-            Body::Unstarted(..) => unsafe { unreachable_unchecked() },
+            Body::Unstarted(..) => {
+                debug_assert!(false, "only a started task has an owner's part");
+                // SAFETY: the caller promises that it has started.
+                unsafe { unreachable_unchecked() }
+            }
         }
     }
 

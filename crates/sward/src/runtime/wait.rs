@@ -37,7 +37,7 @@ use crate::diagnosis;
 /// Whether a blocking call would suspend a green thread here (and not hold up an OS thread).
 #[inline]
 pub(crate) fn is_green() -> bool {
-    Worker::current().is_some()
+    Worker::is_current()
 }
 
 /// Whether something may have been asked of the thread that ends its waits.
@@ -98,7 +98,8 @@ pub(crate) enum Outcome {
 /// # Safety
 /// The pointers in `request` are good for its lengths, and its descriptor stays open, until this returns.
 pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Outcome {
-    let Some((worker, task)) = Worker::current() else {
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let Some((worker, task)) = (unsafe { Worker::current() }) else {
         // SAFETY: the caller promises that pointers and descriptor are good until this returns.
         return unsafe { perform_blocking(&request, timeout) }.map_or(Outcome::TimedOut, Outcome::Done);
     };
@@ -145,7 +146,8 @@ pub(crate) unsafe fn perform(request: Request, timeout: Option<Duration>) -> Out
 /// Blocks the calling thread for `duration` at least. A cancellation point.
 pub(crate) fn sleep(duration: Duration) {
     let deadline = Instant::now().checked_add(duration);
-    let (Some((worker, task)), Some(deadline)) = (Worker::current(), deadline) else {
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let (Some((worker, task)), Some(deadline)) = (unsafe { Worker::current() }, deadline) else {
         while deadline.is_none_or(|deadline| Instant::now() < deadline) {
             park(deadline);
         }
@@ -169,7 +171,8 @@ pub(crate) fn sleep(duration: Duration) {
 /// Lets everything else run that is ready. A cancellation point.
 #[inline(always)]
 pub(crate) fn yield_now() {
-    let Some((worker, task)) = Worker::current() else { return std::thread::yield_now() };
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let Some((worker, task)) = (unsafe { Worker::current() }) else { return std::thread::yield_now() };
     deliver(task);
     worker.yield_now(task);
 }
@@ -178,7 +181,8 @@ pub(crate) fn yield_now() {
 /// sends does not keep its worker for itself. Not a cancellation point.
 #[inline]
 pub(crate) fn count_operation() {
-    if let Some((worker, task)) = Worker::current()
+    // SAFETY: used in this frame, which is the calling green thread's.
+    if let Some((worker, task)) = unsafe { Worker::current() }
         && worker.is_over_budget()
     {
         give_way(worker, task);
@@ -195,7 +199,8 @@ fn give_way(worker: &Worker, task: &Task) {
 /// may unwind, so the caller's claims (a place in a queue) are withdrawn by destructors.
 #[inline(always)]
 pub(crate) fn park(deadline: Option<Instant>) {
-    let Some((worker, task)) = Worker::current() else { return block(false, deadline) };
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let Some((worker, task)) = (unsafe { Worker::current() }) else { return block(false, deadline) };
     under_stress(worker, task);
     deliver(task);
     if task.begin_park() {
@@ -208,7 +213,8 @@ pub(crate) fn park(deadline: Option<Instant>) {
 /// `thread::park`: as [`park`], but the user's token ends it, too.
 #[inline(always)]
 pub(crate) fn user_park(deadline: Option<Instant>) {
-    let Some((worker, task)) = Worker::current() else { return block(true, deadline) };
+    // SAFETY: used in this frame, which is the calling green thread's.
+    let Some((worker, task)) = (unsafe { Worker::current() }) else { return block(true, deadline) };
     under_stress(worker, task);
     deliver(task);
     if task.begin_user_park() {
@@ -248,7 +254,8 @@ fn suspend_parked_until(worker: &Worker, task: &Task, deadline: Instant) {
 /// itself: ask [`is_cancel_due`] before and after, and call [`cancel_again`] out of the list.
 #[inline(always)]
 pub(crate) fn park_in_list(deadline: Option<Instant>) {
-    match Worker::current() {
+    // SAFETY: used in this frame, which is the calling green thread's.
+    match unsafe { Worker::current() } {
         Some((worker, task)) => {
             // SAFETY: the running task is ours.
             unsafe { task.local() }.waiting.set(Waiting::Choice);
@@ -317,7 +324,7 @@ pub(crate) fn shield<T>(action: impl FnOnce() -> T) -> T {
         }
     }
     let task = with_current_task(Arc::clone);
-    // SAFETY: as above.
+    // SAFETY: it is the calling thread's own task.
     let shields = &unsafe { task.local() }.shields;
     shields.set(shields.get() + 1);
     let _lower = Lower(task);

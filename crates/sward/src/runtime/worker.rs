@@ -20,14 +20,14 @@
 mod calls;
 mod interrupts;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sward_coroutine::{Coroutine, OverflowReport, StackPool, prefetch, watch_overflow};
+use sward_coroutine::{Coroutine, OverflowReport, StackPool, watch_overflow};
 use sward_engine::{Completed, Engine};
 
 use super::cancelled::Cancelled;
@@ -35,8 +35,8 @@ use super::coarse_clock;
 use super::counters::{self, Counters, phase};
 use super::inspection::Trace;
 use super::mailbox::{Errand, Message, Progress};
-use super::owned::Owned;
 use super::roster::Roster;
+use super::run_queue::RunQueue;
 use super::shared::Shared;
 use super::storage::drop_locals;
 use super::stress::Stress;
@@ -59,9 +59,6 @@ const TRIM_PERIOD: Duration = Duration::from_secs(1);
 /// How often a worker that has nothing to wait for looks whether the runtime can end at all, while it ends.
 const QUIET_TICK: Duration = Duration::from_millis(100);
 
-/// A run queue that is empty keeps room for this many threads.
-const QUEUE_KEPT: usize = 1024;
-
 thread_local! {
     /// The worker that runs on this OS thread, or null.
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -75,25 +72,25 @@ pub(crate) struct Worker {
     pub(super) current: Cell<*const Task>,
     /// Runnable tasks, and (on a runtime's only worker) unstarted ones. Null: "start one from `fresh`, unless they have
     /// all been stolen".
-    pub(super) ready: Owned<VecDeque<*const Task>>,
+    pub(super) ready: RunQueue,
     fresh: crossbeam_deque::Worker<Arc<Task>>,
     /// Everything started here and not over. The worker owns one reference to each.
-    pub(super) live: Owned<Roster>,
-    engine: Owned<Box<dyn Engine>>,
-    timers: Owned<Timers>,
-    pub(super) stacks: Owned<StackPool>,
+    pub(super) live: RefCell<Roster>,
+    engine: RefCell<Box<dyn Engine>>,
+    timers: RefCell<Timers>,
+    pub(super) stacks: RefCell<StackPool>,
     counters: Arc<Counters>,
     /// The coarse clock at this pass of the loop, in the upper half: the upper half of `Local::stamp`.
     clock: Cell<u64>,
     /// The clock, in milliseconds, when the present period of the stack pool began.
     trim_period: Cell<u32>,
     /// What is to be done between turns.
-    errands: Owned<VecDeque<Errand>>,
+    errands: RefCell<VecDeque<Errand>>,
     /// Operations that the kernel has not completed.
     in_flight: Cell<usize>,
     /// A thread that is resumed now leaves its return addresses in `trace` and suspends again.
     pub(super) is_tracing: Cell<bool>,
-    pub(super) trace: Owned<Trace>,
+    pub(super) trace: RefCell<Trace>,
     pub(super) stress: Stress,
     /// How many operations the current task may still complete at once.
     inline_operations: Cell<u32>,
@@ -118,19 +115,19 @@ impl Worker {
             shared,
             index,
             current: Cell::new(ptr::null()),
-            ready: Owned::new(VecDeque::new()),
+            ready: RunQueue::default(),
             fresh,
-            live: Owned::new(Roster::new()),
-            engine: Owned::new(engine),
-            timers: Owned::new(Timers::new(Instant::now())),
-            stacks: Owned::new(StackPool::new()),
+            live: RefCell::new(Roster::new()),
+            engine: RefCell::new(engine),
+            timers: RefCell::new(Timers::new(Instant::now())),
+            stacks: RefCell::new(StackPool::new()),
             counters,
             clock: Cell::new(0),
             trim_period: Cell::new(0),
-            errands: Owned::new(VecDeque::new()),
+            errands: RefCell::new(VecDeque::new()),
             in_flight: Cell::new(0),
             is_tracing: Cell::new(false),
-            trace: Owned::new(Trace::default()),
+            trace: RefCell::new(Trace::default()),
             inline_operations: Cell::new(0),
             stress: Stress::new(),
             stopping: Cell::new(false),
@@ -153,8 +150,11 @@ impl Worker {
     }
 
     /// The worker of this OS thread and the green thread that runs on it, if that is where the caller is.
-    #[inline]
-    pub(crate) fn current<'a>() -> Option<(&'a Worker, &'a Task)> {
+    ///
+    /// # Safety
+    /// The references are used by the calling green thread and do not leave its frames: it ends before its worker does.
+    #[inline(always)]
+    pub(crate) unsafe fn current<'a>() -> Option<(&'a Worker, &'a Task)> {
         let worker = WORKER.get();
         if worker.is_null() {
             return None;
@@ -164,6 +164,19 @@ impl Worker {
         let task = worker.current.get();
         // SAFETY: the current task is live, and the worker keeps a reference to what is live.
         if task.is_null() { None } else { Some((worker, unsafe { &*task })) }
+    }
+
+    /// Lends the worker of this OS thread and the green thread that runs on it, if that is where the caller is.
+    #[inline]
+    pub(crate) fn with_current<R>(action: impl FnOnce(&Worker, &Task) -> R) -> Option<R> {
+        // SAFETY: both are lent for the length of `action`, which runs in a frame of the calling green thread.
+        unsafe { Worker::current() }.map(|(worker, task)| action(worker, task))
+    }
+
+    /// Whether the caller is a green thread.
+    #[inline]
+    pub(crate) fn is_current() -> bool {
+        Worker::with_current(|_, _| ()).is_some()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -221,7 +234,8 @@ impl Worker {
     /// Gives each ready task its turn, within limits.
     fn run_ready(&self) {
         for _ in 0..TURNS {
-            match self.ready.with(|ready| next_ready(ready, &self.stress)) {
+            // SAFETY: a task is in the run queue of its worker alone, and not over.
+            match unsafe { self.ready.pop(&self.stress) } {
                 None => break,
                 Some(task) if task.is_null() => {
                     if let Some(task) = self.fresh.pop() {
@@ -254,7 +268,7 @@ impl Worker {
         self.inline_operations.set(INLINE_OPERATIONS);
         local.stamp.set(self.clock.get() | u64::from(self.count_switch() as u32));
         self.counters.set_last_resumed(task);
-        // SAFETY: as above.
+        // SAFETY: the loan ends when the task suspends, and nothing touches the coroutine of a running task.
         let coroutine = unsafe { (*local.coroutine.get()).as_mut() };
         let coroutine = coroutine.expect("`start` gives a task its coroutine");
         let outer = local.spans.enter();
@@ -329,10 +343,10 @@ impl Worker {
             local.coroutine.get().write(Some(coroutine));
             (*task).set_local(local);
         }
-        self.live.with(|live| {
-            local.place.set(live.insert(task) as u32);
-            self.counters.live.store(live.len(), Ordering::Relaxed);
-        });
+        let mut live = self.live.borrow_mut();
+        local.place.set(live.insert(task) as u32);
+        self.counters.live.store(live.len(), Ordering::Relaxed);
+        drop(live);
         Counters::add(&self.counters.spawned, 1);
         self.resume(task);
     }
@@ -343,9 +357,10 @@ impl Worker {
         // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
         let local = unsafe { local_of(task) };
         let place = local.place.get() as usize;
-        // SAFETY: as above.
+        // SAFETY: live until the `from_raw` below.
         local.spans.close(unsafe { &*task });
-        // SAFETY: as above. It is taken off the stack on which it lies, and nobody finds `local` any more.
+        // SAFETY: the task is this worker's and does not run. The coroutine is taken off the stack on which it lies, and nobody finds `local` any
+        // more.
         let coroutine = unsafe {
             (*task).set_local(ptr::null());
             (*local.coroutine.get()).take()
@@ -355,11 +370,11 @@ impl Worker {
             // SAFETY: live until the `from_raw` below.
             stack_use.record(unsafe { &*task }.spawned_at(), &mut stack);
         }
-        self.stacks.with(|stacks| stacks.give_back(stack));
-        self.live.with(|live| {
-            live.remove(place);
-            self.counters.live.store(live.len(), Ordering::Relaxed);
-        });
+        self.stacks.borrow_mut().give_back(stack);
+        let mut live = self.live.borrow_mut();
+        live.remove(place);
+        self.counters.live.store(live.len(), Ordering::Relaxed);
+        drop(live);
         if self.shared.is_watched() {
             self.counters.forget_last_resumed();
         }
@@ -369,26 +384,27 @@ impl Worker {
 
     /// Whether nothing is left to do but to read mail that may come.
     fn is_done(&self) -> bool {
-        self.live.with(|live| live.is_empty())
-            && self.ready.with(|ready| ready.is_empty())
+        self.live.borrow().is_empty()
+            && self.ready.is_empty()
             && self.fresh.is_empty()
-            && self.errands.with(|errands| errands.is_empty())
+            && self.errands.borrow().is_empty()
     }
 
     /// Does a piece of the first errand.
     #[inline]
     fn run_errand(&self) {
-        if let Some(mut errand) = self.errands.with(VecDeque::pop_front)
+        let errand = self.errands.borrow_mut().pop_front();
+        if let Some(mut errand) = errand
             && errand(self) == Progress::Again
         {
-            self.errands.with(|errands| errands.push_back(errand));
+            self.errands.borrow_mut().push_back(errand);
         }
     }
 
     /// Hands over to the kernel, and sleeps in it if there is nothing else to do.
     fn wait(&self, completed: &mut Completed) {
-        Counters::set(&self.counters.system_calls, self.engine.with(|engine| engine.system_calls()));
-        if !self.ready.with(|ready| ready.is_empty()) || !self.errands.with(|errands| errands.is_empty()) {
+        Counters::set(&self.counters.system_calls, self.engine.borrow_mut().system_calls());
+        if !self.ready.is_empty() || !self.errands.borrow().is_empty() {
             return self.enter_engine(Some(Duration::ZERO), completed);
         }
         if let Some(task) = self.shared.steal(self.index) {
@@ -407,13 +423,13 @@ impl Worker {
         if self.shared.has_work() {
             self.enter_engine(Some(Duration::ZERO), completed);
         } else {
-            let deadline = self.timers.with(|timers| timers.next_deadline());
+            let deadline = self.timers.borrow_mut().next_deadline();
             let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let hopeless = timeout.is_none() && self.in_flight.get() == 0;
             self.counters
                 .phase
                 .store(if hopeless { phase::HOPELESS } else { phase::ASLEEP }, Ordering::Relaxed);
-            let trim = self.stacks.with(|stacks| stacks.is_cooling()).then_some(TRIM_PERIOD);
+            let trim = self.stacks.borrow_mut().is_cooling().then_some(TRIM_PERIOD);
             let tick = (hopeless && self.stopping.get()).then_some(QUIET_TICK);
             self.enter_engine(timeout.into_iter().chain(trim).chain(tick).min(), completed);
             if tick.is_some() {
@@ -428,22 +444,22 @@ impl Worker {
     /// Gives back memory of stacks that are not used. True: there may be more to give back.
     fn trim_stacks(&self) -> bool {
         let now = (self.clock.get() >> 32) as u32;
-        self.stacks.with(|stacks| {
-            if u128::from(now.wrapping_sub(self.trim_period.get())) >= TRIM_PERIOD.as_millis() {
-                self.trim_period.set(now);
-                stacks.begin_period();
-                self.ready.with(trim_queue);
-            }
-            stacks.trim(TRIM) == TRIM
-        })
+        let mut stacks = self.stacks.borrow_mut();
+        if u128::from(now.wrapping_sub(self.trim_period.get())) >= TRIM_PERIOD.as_millis() {
+            self.trim_period.set(now);
+            stacks.begin_period();
+            self.ready.trim();
+        }
+        stacks.trim(TRIM) == TRIM
     }
 
     fn enter_engine(&self, timeout: Option<Duration>, completed: &mut Completed) {
-        if let Err(error) = self.engine.with(|engine| engine.wait(timeout, completed)) {
+        let mut engine = self.engine.borrow_mut();
+        if let Err(error) = engine.wait(timeout, completed) {
             // The kernel holds addresses of frames and will not say what has become of them: nothing can go on.
             fatal(format_args!(
                 "the {} engine cannot wait for the kernel: {error}; choose another (SWARD_ENGINE)",
-                self.engine.with(|engine| engine.name())
+                engine.name()
             ));
         }
     }
@@ -454,9 +470,9 @@ impl Worker {
             self.in_flight.set(self.in_flight.get() - 1);
             // SAFETY: it lies in the frame of the task that waits for it and that has not been resumed yet.
             let task = unsafe { operation.as_ref() }.waiter().cast::<Task>();
-            // SAFETY: as above; it belongs to this worker.
+            // SAFETY: it lives, since it has not been resumed, and it belongs to this worker, whose engine completed the operation.
             unsafe { local_of(task) }.waiting.set(Waiting::Nothing);
-            self.ready.with(|ready| ready.push_back(task));
+            self.ready.push(task);
         }
     }
 }
@@ -479,50 +495,21 @@ pub(crate) fn abandon(task: Arc<Task>) {
     task.complete();
 }
 
-/// Takes the next task out of the run queue, and has the processor fetch what the ones after it will need: with thousands of
-/// threads, none of that is in its caches, nor the place of the stack in its table of pages.
-#[inline]
-fn next_ready(ready: &mut VecDeque<*const Task>, stress: &Stress) -> Option<*const Task> {
-    let drawn = stress.pick(ready.len());
-    if drawn > 0 {
-        ready.swap(0, drawn);
-    }
-    let task = ready.pop_front();
-    if let Some(&after_next) = ready.get(1) {
-        prefetch(after_next);
-    }
-    if let Some(&next) = ready.front()
-        && !next.is_null()
-        // SAFETY: what is in the run queue is live or unstarted, and ours.
-        && let Some(local) = unsafe { (*next).started() }
-    {
-        prefetch(local);
-    }
-    task
-}
-
-/// Gives back what a burst has left.
-fn trim_queue(ready: &mut VecDeque<*const Task>) {
-    if ready.capacity() > QUEUE_KEPT {
-        ready.shrink_to(QUEUE_KEPT);
-    }
-}
-
 /// The owner's part of a live task.
 ///
 /// # Safety
 /// `task` is live on the calling worker.
 pub(super) unsafe fn local_of<'a>(task: *const Task) -> &'a Local {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller promises that the task is live here.
     unsafe { (*task).local() }
 }
 
 /// Runs inside the signal handler for a stack overflow: says whose stack it was.
 fn describe_current(report: &mut OverflowReport) {
-    if let Some((_, task)) = Worker::current() {
+    Worker::with_current(|_, task| {
         report.set_id(task.id().get());
         if let Some(name) = task.name() {
             report.set_name(name);
         }
-    }
+    });
 }

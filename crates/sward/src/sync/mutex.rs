@@ -46,7 +46,7 @@ pub struct Mutex<T: ?Sized> {
 // SAFETY: the data go wherever the mutex goes, and threads share them by turns only: `&mut` access from
 // several threads, one after the other, is what `T: Send` allows.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
-// SAFETY: as above.
+// SAFETY: only the holder reaches the data, and there is one at a time.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}

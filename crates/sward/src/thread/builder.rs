@@ -100,11 +100,11 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        let exit =
-            Worker::current().filter(|_| self.joined_at_exit).and_then(|(worker, _)| worker.shared().exit());
-        // SAFETY: the caller's word.
+        let exit = Worker::with_current(|worker, _| worker.shared().exit()).flatten();
+        let exit = exit.filter(|_| self.joined_at_exit);
+        // SAFETY: the caller promises that what closure and result borrow lives long enough.
         let Joiner { thread, packet } = unsafe { self.spawn_here(f, exit.as_ref()) }?;
-        // SAFETY: the caller's word.
+        // SAFETY: the caller promises that what closure and result borrow lives long enough.
         Ok(JoinHandle(Joiner { thread, packet: unsafe { packet::forever(packet) } }))
     }
 
@@ -164,10 +164,11 @@ impl Builder {
         // It panics, so it comes before the scope begins to wait.
         self.check_name();
         scope.inspect(|scope| scope.enter());
-        let spawned = match Worker::current() {
-            // SAFETY: the caller's word.
+        // SAFETY: used in this frame, which is the calling green thread's.
+        let spawned = match unsafe { Worker::current() } {
+            // SAFETY: the caller promises that what closure and result borrow lives long enough.
             Some((worker, _)) => unsafe { self.spawn_green(worker, f, scope.cloned(), spawned_at) },
-            // SAFETY: as above.
+            // SAFETY: the caller promises that what closure and result borrow lives long enough.
             None => unsafe { self.spawn_os_thread(f, scope.cloned(), spawned_at) },
         };
         spawned.inspect_err(|_| scope.into_iter().for_each(|scope| scope.leave()))
@@ -203,7 +204,7 @@ impl Builder {
             _ => worker.promise_stack(stack_bytes)?,
         };
         let only = (shared.workers() == 1).then_some(0);
-        // SAFETY: the caller's word.
+        // SAFETY: the caller promises that what closure and result borrow lives long enough.
         let (joiner, task) = unsafe { self.prepare(shared, target.or(only), stack, f, scope, spawned_at) };
         match target {
             Some(index) => shared.send_start(index, task),
@@ -229,7 +230,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        // SAFETY: the caller's word; closure and result are Send.
+        // SAFETY: the caller promises that what they borrow lives long enough; closure and result are Send.
         let packet = unsafe { Packet::new(f, scope) };
         let task = Task::green(
             Arc::clone(shared),
@@ -254,7 +255,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        // SAFETY: the caller's word; closure and result are Send.
+        // SAFETY: the caller promises that what they borrow lives long enough; closure and result are Send.
         let packet = unsafe { Packet::new(f, scope) };
         let mut thread = std::thread::Builder::new();
         if let Some(name) = &self.name {

@@ -41,7 +41,7 @@ impl<T: 'static> Local<T> {
             // SAFETY: it is the calling thread's own task; nothing of it is borrowed while `make` or `f` run but the value's box,
             // which stays where it is until the thread ends.
             let storage = unsafe { task.local() }.storage.get();
-            // SAFETY: as above.
+            // SAFETY: the map is this thread's, and borrowed for the length of one expression, which runs nothing of the user's.
             let values = || unsafe { (*storage).get_or_insert_default() };
             if !values().contains_key(&key) {
                 let value: Box<dyn Any> = Box::new((self.make)());
@@ -57,7 +57,7 @@ impl<T: 'static> Local<T> {
                 drop(surplus);
             }
             let value: *const dyn Any = &raw const *values()[&key];
-            // SAFETY: as above.
+            // SAFETY: the value lies in a box of its own, which stays until the thread ends.
             f(unsafe { &*value }.downcast_ref().expect("a key is one static's, so its type is that static's"))
         })
     }

@@ -32,7 +32,7 @@ enum Content<F, T> {
 // SAFETY: the two sides take turns, ordered by the queue that hands over the unstarted task and by the completion of
 // the task; and `Packet::new` asks its caller that closure and result may go where they go.
 unsafe impl<F, T> Sync for Packet<F, T> {}
-// SAFETY: as above.
+// SAFETY: `Packet::new` asks its caller that closure and result may go where they go.
 unsafe impl<F, T> Send for Packet<F, T> {}
 
 /// The joiner's side, which does not know the closure.

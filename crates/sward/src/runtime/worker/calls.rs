@@ -22,7 +22,7 @@ impl Worker {
             && here.index == task.worker()
             && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared))
         {
-            here.ready.with(|ready| ready.push_back(task));
+            here.ready.push(task);
         } else if let Some(shared) = task.shared() {
             shared.send(task.worker(), Message::Ready(task));
         }
@@ -41,13 +41,15 @@ impl Worker {
     /// As [`Worker::schedule_chosen`], if the calling green thread belongs to the same worker; else false.
     #[inline]
     pub(crate) fn schedule_chosen_here(task: &Task) -> bool {
-        let Some((here, _)) = Worker::current() else { return false };
-        let is_here = here.index == task.worker()
-            && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared));
-        if is_here {
-            here.choose(task);
-        }
-        is_here
+        Worker::with_current(|here, _| {
+            let is_here = here.index == task.worker()
+                && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared));
+            if is_here {
+                here.choose(task);
+            }
+            is_here
+        })
+        .unwrap_or(false)
     }
 
     /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
@@ -58,7 +60,7 @@ impl Worker {
             && let Waiting::Choice = local.waiting.get()
         {
             local.waiting.set(Waiting::Nothing);
-            self.ready.with(|ready| ready.push_back(task));
+            self.ready.push(task);
         }
     }
 
@@ -66,17 +68,17 @@ impl Worker {
     pub(crate) fn spawn(&self, task: Arc<Task>) {
         if self.shared.workers() == 1 {
             // Nobody could steal it, so it need not stand where one can.
-            return self.ready.with(|ready| ready.push_back(Arc::into_raw(task)));
+            return self.ready.push(Arc::into_raw(task));
         }
         self.fresh.push(task);
-        self.ready.with(|ready| ready.push_back(ptr::null()));
+        self.ready.push(ptr::null());
         self.shared.work_has_come();
     }
 
     /// Suspends the running `task` behind everything that is ready.
     #[inline(always)]
     pub(in crate::runtime) fn yield_now(&self, task: &Task) {
-        self.ready.with(|ready| ready.push_back(task));
+        self.ready.push(task);
         self.suspend(task);
     }
 
@@ -141,8 +143,8 @@ impl Worker {
     /// As [`Engine::submit`]: the operation stays where it is until its completion has resumed its task.
     #[inline]
     pub(in crate::runtime) unsafe fn submit(&self, operation: &Operation) -> Submitted {
-        // SAFETY: the caller's word.
-        let submitted = self.engine.with(|engine| unsafe { engine.submit(NonNull::from(operation)) });
+        // SAFETY: the caller promises that the operation stays where it is.
+        let submitted = unsafe { self.engine.borrow_mut().submit(NonNull::from(operation)) };
         Counters::add(&self.counters.operations, 1);
         self.in_flight.set(self.in_flight.get() + usize::from(submitted == Submitted::Pending));
         submitted
@@ -152,7 +154,7 @@ impl Worker {
     pub(crate) fn forget(source: Source) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.forget(source));
+            here.engine.borrow_mut().forget(source);
         }
     }
 
@@ -160,7 +162,7 @@ impl Worker {
     pub(crate) fn stop_feed(feed: &Feed) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.stop_feed(feed));
+            here.engine.borrow_mut().stop_feed(feed);
         }
     }
 
@@ -168,7 +170,7 @@ impl Worker {
     pub(crate) fn give_back(buffer: LentBuffer) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.with(|engine| engine.give_back(buffer));
+            here.engine.borrow_mut().give_back(buffer);
         }
     }
 
@@ -177,14 +179,14 @@ impl Worker {
     /// # Safety
     /// As [`Timers::insert`].
     pub(in crate::runtime) unsafe fn start_timer(&self, timer: &Timer, deadline: Instant) {
-        // SAFETY: the caller's word.
-        self.timers.with(|timers| unsafe { timers.insert(NonNull::from(timer), deadline) });
+        // SAFETY: the caller promises that the timer stays where it is.
+        unsafe { self.timers.borrow_mut().insert(NonNull::from(timer), deadline) };
         Counters::add(&self.counters.timers, 1);
     }
 
     /// Stops a timer that [`Worker::start_timer`] of this worker has started.
     pub(in crate::runtime) fn stop_timer(&self, timer: &Timer) {
         // SAFETY: if a wheel holds it, it is this one.
-        self.timers.with(|timers| unsafe { timers.remove(timer) });
+        unsafe { self.timers.borrow_mut().remove(timer) };
     }
 }

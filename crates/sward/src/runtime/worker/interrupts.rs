@@ -22,14 +22,14 @@ impl Worker {
         self.shared.mailbox(self.index).take(messages);
         for message in messages.drain(..) {
             match message {
-                Message::Ready(task) => self.ready.with(|ready| ready.push_back(task)),
+                Message::Ready(task) => self.ready.push(task),
                 Message::Chosen(task) => self.choose(&task),
                 Message::Start(task) => {
                     self.shared.start_arrived(self.index);
                     self.start(task);
                 }
                 Message::Cancel { task, is_first } => self.cancel(&task, is_first),
-                Message::Errand(errand) => self.errands.with(|errands| errands.push_back(errand)),
+                Message::Errand(errand) => self.errands.borrow_mut().push_back(errand),
                 Message::Stop => {
                     self.stopping.set(true);
                     if cfg!(panic = "abort") {
@@ -90,25 +90,26 @@ impl Worker {
             Waiting::Choice => self.choose(task),
             Waiting::Clock(timer) => {
                 // SAFETY: the timer lies in the frame of the suspended task.
-                self.timers.with(|timers| unsafe { timers.remove(timer.as_ref()) });
+                unsafe { self.timers.borrow_mut().remove(timer.as_ref()) };
                 local.waiting.set(Waiting::Nothing);
-                self.ready.with(|ready| ready.push_back(task));
+                self.ready.push(task);
             }
         }
     }
 
     pub(super) fn fire_timers(&self) {
-        if self.timers.with(|timers| timers.is_empty()) {
+        if self.timers.borrow_mut().is_empty() {
             return;
         }
         let now = Instant::now();
         // One at a time: what a timer does may touch other timers.
-        while let Some(timer) = self.timers.with(|timers| timers.pop_due(now)) {
+        let next = || self.timers.borrow_mut().pop_due(now);
+        while let Some(timer) = next() {
             // SAFETY: the wheel held it, so it lies in a frame of a task of this worker, and none runs now.
             let timer = unsafe { timer.as_ref() };
-            // SAFETY: as above.
+            // SAFETY: whoever has a timer in its frame is live.
             let task = unsafe { &*timer.task() };
-            // SAFETY: as above.
+            // SAFETY: it is a live task of this worker.
             let local = unsafe { task.local() };
             // SAFETY: the deadline lies in the same frame as the timer.
             if let Some(deadline) = unsafe { timer.of_deadline().as_ref() } {
@@ -123,7 +124,7 @@ impl Worker {
                 Waiting::Operation(operation) => self.cancel_operation(operation),
                 Waiting::Clock(_) => {
                     local.waiting.set(Waiting::Nothing);
-                    self.ready.with(|ready| ready.push_back(timer.task()));
+                    self.ready.push(timer.task());
                 }
                 Waiting::Choice => self.choose(task),
                 Waiting::Nothing => task.unpark(),
@@ -133,6 +134,6 @@ impl Worker {
 
     pub(in crate::runtime) fn cancel_operation(&self, operation: NonNull<Operation>) {
         // SAFETY: the task waits for it, so it is in flight on this worker's engine.
-        self.engine.with(|engine| unsafe { engine.cancel(operation) });
+        unsafe { self.engine.borrow_mut().cancel(operation) };
     }
 }
