@@ -305,13 +305,13 @@ impl<'a> Select<'a> {
         wait::count_operation();
         self.shuffle();
         loop {
-            for &Operation { index, handle } in &self.operations {
-                if let Some(token) = handle.try_start() {
-                    return Some(SelectedOperation::new(index, handle, token));
-                }
+            if let Some(selected) = self.start_one() {
+                return Some(selected);
             }
             if patience.is_over() {
-                return None;
+                // While we looked at the last channel, its message may have gone and another one come into the first. Whoever sends
+                // there before receiving here has sent by now.
+                return self.start_one();
             }
             if let Some(selected) = self.sleep(patience.deadline()) {
                 return Some(selected);
@@ -320,6 +320,14 @@ impl<'a> Select<'a> {
                 wait::cancel_again();
             }
         }
+    }
+
+    /// Step 1 of the protocol.
+    #[inline]
+    fn start_one(&self) -> Option<SelectedOperation<'a>> {
+        self.operations.iter().find_map(|&Operation { index, handle }| {
+            handle.try_start().map(|token| SelectedOperation::new(index, handle, token))
+        })
     }
 
     /// Steps 2 and 3 of the protocol. `None` for any reason but being claimed.
@@ -374,7 +382,8 @@ impl<'a> Select<'a> {
                 return Some(index);
             }
             if patience.is_over() {
-                return None;
+                // As in `run`.
+                return ready();
             }
             let due = operations.clone().filter_map(|operation| operation.handle.due());
             let limit = due.chain(patience.deadline()).min();

@@ -477,3 +477,54 @@ fn types_are_what_they_are_in_crossbeam() {
     use sward::channel as ours;
     assert_types!(crossbeam ours);
 }
+
+#[test]
+fn a_select_that_does_not_wait_misses_no_message() {
+    const ROUNDS: usize = 300;
+    let _watchdog = Watchdog::start("selects::a_select_that_does_not_wait_misses_no_message");
+    let ((first_sender, first), (second_sender, second)) = (bounded(1), bounded(1));
+    let (end, ended) = bounded(0);
+    let round = AtomicUsize::new(0);
+    let other = || {
+        for number in 1..=ROUNDS {
+            while round.load(Ordering::Acquire) < number {
+                std::thread::yield_now();
+            }
+            // There is a message in one of the two all the time.
+            second_sender.send(()).unwrap();
+            let _ = first.try_recv();
+            end.send(()).unwrap();
+        }
+    };
+    // OS threads, which interrupt each other anywhere.
+    std::thread::scope(|scope| {
+        scope.spawn(other);
+        let idle = never::<()>();
+        let mut select = Select::new_biased();
+        select.recv(&second);
+        // Time for the other thread to fill the one and to empty the other.
+        (0..20_000).for_each(|_| _ = select.recv(&idle));
+        let last = select.recv(&first);
+        let mut missed = 0;
+        for number in 1..=ROUNDS {
+            first_sender.send(()).unwrap();
+            round.store(number, Ordering::Release);
+            let selected = match number % 3 {
+                0 => select.try_select().ok(),
+                1 => select.select_timeout(Duration::ZERO).ok(),
+                _ => {
+                    missed += usize::from(select.try_ready().is_err());
+                    None
+                }
+            };
+            missed += usize::from(selected.is_none() && number % 3 < 2);
+            if let Some(operation) = selected {
+                let receiver = if operation.index() == last { &first } else { &second };
+                assert_eq!(operation.recv(receiver), Ok(()));
+            }
+            ended.recv().unwrap();
+            let _ = (first.try_recv(), second.try_recv());
+        }
+        assert_eq!(missed, 0);
+    });
+}
