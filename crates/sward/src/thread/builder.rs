@@ -100,8 +100,10 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        let exit = Worker::with_current(|worker, _| worker.shared().exit()).flatten();
-        let exit = exit.filter(|_| self.joined_at_exit);
+        let exit = match self.joined_at_exit {
+            true => Worker::with_current(|worker, _| worker.shared().exit()).flatten(),
+            false => None,
+        };
         // SAFETY: the caller promises that what closure and result borrow lives long enough.
         let Joiner { thread, packet } = unsafe { self.spawn_here(f, exit.as_ref()) }?;
         // SAFETY: the caller promises that what closure and result borrow lives long enough.
