@@ -1,26 +1,24 @@
-//! A function on a stack of its own, over corosensei, which holds the assembly.
+//! A function on a stack of its own. The assembly is corosensei's.
 //!
 //! Protocol: the owner resumes, `main` suspends, in turns, on one OS thread, until `main` returns. Two
 //! invariants of the runtime are kept here:
-//! - **A suspended coroutine is never dropped.** Its frames may own memory that the kernel is writing into.
-//!   So a drop aborts the process; corosensei's own drop, which unwinds the frames by force, is never
-//!   reached.
-//! - **Nothing unwinds out of `main`.** A panic belongs to whoever joins, on another stack, so it has to be
-//!   caught inside and carried there. One that escapes aborts the process.
+//! - **A suspended coroutine is never dropped.** The kernel may be writing into its frames. So dropping one aborts the process;
+//!   corosensei's own drop, which unwinds the frames by force, is never reached.
+//! - **Nothing unwinds out of `main`.** Its caller is on another stack, so `main` must catch its panics and hand them over as values.
+//!   A panic that escapes aborts the process.
 
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
 
 use corosensei::Yielder;
 
-use crate::last_words::fatal;
-use crate::stack::{Lent, Stack};
+use crate::fatal::fatal;
+use crate::stack::{BorrowedStack, Stack};
 
-/// A `main` larger than this, in bytes, or aligned to more, goes to the heap: on the stack it would take the
-/// first page, or all.
+/// A `main` larger than this, in bytes, or aligned to more, goes to the heap: it would take up the stack's first page, or all of it.
 const MAIN_BYTES_MAX: usize = 512;
 
-/// A function that runs on its own stack, and can be left and entered again.
+/// A function that runs on its own stack, and can be suspended and resumed.
 ///
 /// ```text
 ///            resume              suspend
@@ -42,59 +40,58 @@ pub struct Coroutine {
 }
 
 impl Coroutine {
-    /// A coroutine that will run `main` on `stack`, from the first [`Coroutine::resume`] on.
+    /// Creates a coroutine that runs `main` on `stack`, from the first [`Coroutine::resume`] on. If `main` unwinds, the process aborts.
     ///
     /// # Safety
-    /// - What `main` borrows lives until `main` has returned, or the coroutine is dropped before its first
-    ///   resume.
-    /// - `main` does not unwind: it catches panics inside. (One that escapes aborts the process.)
+    /// What `main` borrows must live until `main` has returned, or until the coroutine is dropped before its first resume.
+
     pub unsafe fn new<F: FnOnce(&Suspender)>(stack: Stack, main: F) -> Coroutine {
         if mem::size_of::<F>() > MAIN_BYTES_MAX || mem::align_of::<F>() > MAIN_BYTES_MAX {
             let main = Box::new(main);
-            // SAFETY: the same promise by our caller.
+            // SAFETY: what `main` borrows lives long enough, by the contract of this function; moving it to the heap changes nothing.
             unsafe { Coroutine::with_small_main(stack, move |suspender: &Suspender| main(suspender)) }
         } else {
-            // SAFETY: the same promise by our caller.
+            // SAFETY: what `main` borrows lives long enough, by the contract of this function.
             unsafe { Coroutine::with_small_main(stack, main) }
         }
     }
 
     /// # Safety
-    /// As for [`Coroutine::new`].
+    /// That of [`Coroutine::new`].
     unsafe fn with_small_main<F: FnOnce(&Suspender)>(stack: Stack, main: F) -> Coroutine {
         let guarded_main = move |yielder: &Yielder<(), ()>, ()| {
             let abort_on_unwind = AbortOnUnwind;
             main(Suspender::from_yielder(yielder));
             mem::forget(abort_on_unwind);
         };
-        // SAFETY: the caller vouches for what `main` borrows.
+        // SAFETY: what `main` borrows lives long enough, by the contract of this function.
         let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(stack, guarded_main) };
         Coroutine { inner: ManuallyDrop::new(inner) }
     }
 
-    /// Runs `main` until it suspends (gives `false`) or returns (gives `true`). The one place where execution
-    /// switches to another stack.
+    /// Runs `main` until it suspends or returns. Returns whether it returned. This is the one place where execution switches to another
+    /// stack.
     ///
     /// # Panics
-    /// It is finished already.
+    /// If `main` has returned before.
     #[inline]
     pub fn resume(&mut self) -> bool {
         self.inner.resume(()).as_return().is_some()
     }
 
-    /// Whether `main` has returned.
+    /// Returns whether `main` has returned.
     #[inline]
     pub fn is_finished(&self) -> bool {
         self.inner.done()
     }
 
-    /// Gives back the stack of a finished coroutine.
+    /// Returns the stack of a finished coroutine.
     ///
     /// # Panics
-    /// It is not finished. (When it is suspended, that panic finds it dropped, which aborts.)
+    /// If `main` has not started. If it is suspended, the panic drops the coroutine, which aborts the process.
     #[inline]
     pub fn into_stack(self) -> Stack {
-        assert!(self.is_finished(), "a coroutine gives its stack back only after its end");
+        assert!(self.is_finished(), "only a finished coroutine gives up its stack");
         self.into_inner().into_stack()
     }
 
@@ -126,15 +123,14 @@ impl fmt::Debug for Coroutine {
     }
 }
 
-/// The way back: what `main` leaves its stack by. It lies at the base of the stack, so its address does not
-/// change as long as `main` runs.
+/// Suspends the coroutine that runs. It lies at the base of the coroutine's stack, so its address stays the same as long as `main` runs.
 #[repr(transparent)]
 pub struct Suspender {
     yielder: Yielder<(), ()>,
 }
 
 impl Suspender {
-    /// Switches back to whoever resumed the coroutine. Returns when it is resumed again.
+    /// Switches back to the caller of [`Coroutine::resume`]. Returns when the coroutine is resumed again.
     #[inline]
     pub fn suspend(&self) {
         self.yielder.suspend(());
@@ -152,13 +148,15 @@ impl fmt::Debug for Suspender {
     }
 }
 
-/// Runs `f` on `stack` instead of the caller's, and returns what it returns. A panic goes through. For what needs more stack than
-/// the caller can be expected to have.
+/// Calls `f` on `stack` instead of the caller's stack and returns its result. For calls that need more stack than the caller may have.
+///
+/// # Panics
+/// If `f` panics.
 pub fn on_stack<R>(stack: &mut Stack, f: impl FnOnce() -> R) -> R {
-    corosensei::on_stack(Lent(stack), f)
+    corosensei::on_stack(BorrowedStack(stack), f)
 }
 
-/// Lies in the lowest frame of a coroutine while `main` runs.
+/// Aborts the process when it is dropped. It lies in the first frame of a coroutine while `main` runs.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

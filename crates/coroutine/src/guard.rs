@@ -1,38 +1,36 @@
-//! Guards: the lowest 64 KiB of every slot fault when touched, so that a stack which overflows cannot write into its
-//! neighbour. Rust code touches every page of a large frame in turn, and one page would do for it. C code that is compiled
-//! without stack probes does not: a function with a large buffer steps over a page, onto the neighbour's hottest one.
+//! Guards: the lowest 64 KiB of every slot fault when touched, so that a stack that overflows cannot write into its neighbour.
+//! One page would do for Rust code, which probes every page of a large frame in turn. C code compiled without stack probes does
+//! not: a function with a large buffer steps over a single page, into the top of the neighbouring stack.
 //!
-//! `MADV_GUARD_INSTALL` (Linux 6.13) marks the pages in the page table and costs nothing else. Before that,
-//! `mprotect` must do: it splits the slab's map, which costs two maps a guard out of `vm.max_map_count`. When
-//! those ran out, every `mmap` in the process would fail, the allocator's too; so the guards stop at a budget
-//! and leave the rest a few thousand.
+//! `MADV_GUARD_INSTALL` (Linux 6.13) marks the pages in the page table and costs nothing else. Older kernels need `mprotect`, which
+//! splits the slab's mapping: each guard costs two of the process's mappings (`vm.max_map_count`). If they ran out, every `mmap` in the
+//! process would fail, including the allocator's. So guards have a budget, which leaves a few thousand mappings to the rest of the process.
 //!
-//! Emulators may take any advice and do nothing (qemu's user mode does), and an overflow would then write into the
-//! next stack without a word. So the first guard that `madvise` makes in a process is put to the test.
+//! An emulator may accept any advice and ignore it (qemu's user mode does). An overflow would then silently write into the next
+//! stack. So the first guard that `madvise` makes in a process is tested.
 
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::page::page_bytes;
+use crate::memory::page_bytes;
 
 /// `MADV_GUARD_INSTALL` of the kernel's `mman-common.h`; the libc crate does not have it everywhere.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
-/// Where the kernel says how many maps a process may have.
+/// The file with the limit of mappings per process.
 const MAX_MAP_COUNT_PATH: &str = "/proc/sys/vm/max_map_count";
 
-/// The kernel's default for that number, when it cannot be read.
+/// The kernel's default for that limit, if the file cannot be read.
 const MAX_MAP_COUNT_DEFAULT: usize = 65_530;
 
-/// Maps left to the rest of the process: its libraries, heaps, OS threads and files.
+/// Mappings left to the rest of the process: its libraries, heaps, OS threads and files.
 const MAPS_RESERVED: usize = 4_096;
 
-/// Size of a guard in bytes, unless a page is larger. As the guards of Windows and of musl's threads: what a C function takes at
-/// once is nearly always less.
+/// The size of a guard in bytes, unless a page is larger. Frames of C functions are nearly always smaller.
 const GUARD_BYTES: usize = 64 * 1024;
 
-/// Size of a guard in bytes. Safe to call in a signal handler.
+/// Returns the size of a guard in bytes. Async-signal-safe.
 pub(crate) fn guard_bytes() -> usize {
     GUARD_BYTES.max(page_bytes())
 }
@@ -43,43 +41,43 @@ pub(crate) fn guard_bytes() -> usize {
 pub enum Guards {
     /// `MADV_GUARD_INSTALL` where the kernel has it, else `mprotect`.
     Automatic,
-    /// `mprotect`, always: what kernels before 6.13 get.
+    /// Always `mprotect`, as on kernels before 6.13.
     Mprotect,
 }
 
-/// Set once the kernel has said that it does not know `MADV_GUARD_INSTALL`, or has been found to make no guards by it.
-/// (It also says that it does not, up to Linux 6.14, of memory locked by `mlockall`; `mprotect` is right for that as well.)
+/// Set once the kernel has rejected `MADV_GUARD_INSTALL`, or ignored it. (Up to Linux 6.14 it also rejects it for memory locked by
+/// `mlockall`; `mprotect` is right there as well.)
 static MADVISE_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Set once a guard made by `madvise` has been seen to guard.
+/// Set once a guard made by `madvise` has passed the test.
 static MADVISE_PROVEN: AtomicBool = AtomicBool::new(false);
 
-/// How many guards of this process are made by `mprotect` now.
+/// How many `mprotect` guards this process has, and how many are claimed.
 static MPROTECT_GUARDS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many there may be, as last read from the kernel.
+/// The budget of `mprotect` guards, as computed when it was last used up.
 static MPROTECT_GUARDS_MAX: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether guards take maps, of which a process has few: then a place in the budget is [claimed](claim) for each.
-pub(crate) fn are_scarce(guards: Guards) -> bool {
+/// Returns whether guards count against the budget of `mprotect` guards, so that each must be [claimed](claim).
+pub(crate) fn are_limited(guards: Guards) -> bool {
     guards == Guards::Mprotect || MADVISE_REFUSED.load(Ordering::Relaxed)
 }
 
-/// Makes the lowest pages of the slot at `address` a guard; says which way it was done. `stack_bytes` is for error texts only.
-/// With `is_claimed` its place in the budget of `mprotect` guards has been claimed, and is used up if it is needed.
+/// Makes the lowest pages of the slot at `address` a guard, and returns how. `stack_bytes` is for error texts only. `is_claimed` says that
+/// the caller has [claimed](claim) an `mprotect` guard, which is then used if one is needed.
 ///
 /// # Errors
 /// The kernel refuses, or the budget of `mprotect` guards is used up.
 ///
 /// # Safety
-/// The guard lies in a slab, and nothing uses its contents.
+/// The guard must lie in a slab, and nothing may use its contents.
 pub(crate) unsafe fn install(
     address: usize,
     stack_bytes: usize,
     guards: Guards,
     is_claimed: bool,
 ) -> io::Result<Guards> {
-    if !are_scarce(guards) {
+    if !are_limited(guards) {
         // SAFETY: nothing uses what the range holds, by the contract of this function.
         if unsafe { libc::madvise(address as *mut libc::c_void, guard_bytes(), MADV_GUARD_INSTALL) } == 0 {
             if MADVISE_PROVEN.load(Ordering::Relaxed) || is_inaccessible(address) {
@@ -111,8 +109,8 @@ pub(crate) unsafe fn install(
     Ok(Guards::Mprotect)
 }
 
-/// Whether the kernel says that the page at `address` must not be touched. It is asked to make the page present, which it refuses
-/// with `EFAULT` for a guard page. All else counts as a no; so does what one says who takes any advice.
+/// Returns whether the page at `address` faults when touched. The kernel is asked to make the page present, which fails with `EFAULT` for
+/// a guard page. Any other answer means accessible, including success from an emulator that ignores the advice.
 fn is_inaccessible(address: usize) -> bool {
     // SAFETY: `MADV_POPULATE_READ` changes no contents; if the page is mapped, it is only made present.
     let outcome =
@@ -120,21 +118,21 @@ fn is_inaccessible(address: usize) -> bool {
     outcome != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
-/// Gives the places of `guards` guards back to the budget: they are unmapped, or have not been made.
+/// Returns `guards` guards to the budget: they were unmapped, or never made.
 pub(crate) fn return_claims(guards: usize) {
     MPROTECT_GUARDS.fetch_sub(guards, Ordering::Relaxed);
 }
 
-/// Takes one guard out of the budget of `mprotect` guards. `stack_bytes` is for error texts only.
+/// Claims one guard of the budget of `mprotect` guards. `stack_bytes` is for error texts only.
 ///
 /// # Errors
-/// It is used up.
+/// [`OutOfMemory`](io::ErrorKind::OutOfMemory): the budget is used up.
 pub(crate) fn claim(stack_bytes: usize) -> io::Result<()> {
     let guards = MPROTECT_GUARDS.fetch_add(1, Ordering::Relaxed);
     if guards < MPROTECT_GUARDS_MAX.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // Read (again): somebody may have followed the error's advice while the program ran.
+    // Read the limit again: somebody may have raised it since, as the error advises.
     let guards_max = mprotect_guards_max(max_map_count());
     MPROTECT_GUARDS_MAX.store(guards_max, Ordering::Relaxed);
     if guards < guards_max {
@@ -144,21 +142,21 @@ pub(crate) fn claim(stack_bytes: usize) -> io::Result<()> {
     Err(no_more_guards(stack_bytes, &format!("the budget of {guards_max} guards is used up")))
 }
 
-/// How many guards a process with that many maps may have: two maps each, and some left for the rest.
+/// Returns the budget of a process that may have that many mappings: two for each guard, and some for the rest of the process.
 fn mprotect_guards_max(max_map_count: usize) -> usize {
     max_map_count.saturating_sub(MAPS_RESERVED).max(max_map_count / 2) / 2
 }
 
-/// `vm.max_map_count`.
+/// Reads `vm.max_map_count`.
 fn max_map_count() -> usize {
     let text = fs::read_to_string(MAX_MAP_COUNT_PATH).unwrap_or_default();
     text.trim().parse().unwrap_or(MAX_MAP_COUNT_DEFAULT)
 }
 
-/// The error for a guard that cannot be had.
+/// Returns the error for a guard beyond the budget.
 fn no_more_guards(stack_bytes: usize, reason: &str) -> io::Error {
     let text = format!(
-        "cannot guard one more stack of {stack_bytes} bytes: {reason}; a guard costs two maps here, \
+        "cannot guard one more stack of {stack_bytes} bytes: {reason}; a guard costs two mappings here, \
          and vm.max_map_count is {}: raise it (sysctl -w vm.max_map_count=1000000), use fewer green threads, \
          or Linux 6.13 or later, where guards cost none",
         max_map_count()

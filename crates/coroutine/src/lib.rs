@@ -1,5 +1,5 @@
-//! Stacks and switching for green threads. No I/O, no scheduler: this room knows how a function runs on a
-//! stack of its own and how it is left and entered again, and nothing else.
+//! Stacks and stack switching for green threads: runs a function on a stack of its own, suspends it and resumes it.
+//! Knows no I/O and no scheduler.
 //!
 //! ```text
 //!   StackPool ── take ──> Stack ── Coroutine::new ──> Coroutine ── resume ⇄ suspend ──> finished
@@ -10,18 +10,18 @@
 //! | file | holds |
 //! |---|---|
 //! | `slab.rs` | address space, cut into slots; the process-wide list of all slabs |
-//! | `page.rs` | the size of a page |
 //! | `guard.rs` | guards of 64 KiB: `MADV_GUARD_INSTALL`, or `mprotect` before Linux 6.13 |
 //! | `stack.rs` | one slot, as a stack |
-//! | `pool.rs` | one worker's stacks: promises, reuse, trimming |
-//! | `class.rs` | its stacks of one size |
+//! | `pool.rs` | one worker's stacks: reservation, reuse, trimming |
+//! | `size_class.rs` | a pool's stacks of one size |
 //! | `coroutine.rs` | a function on a stack; the one place where execution switches |
+//! | `panic_count.rs` | moves std's panic count along with a suspended stack |
 //! | `overflow.rs` | the report of a stack overflow |
-//! | `last_words.rs` | what a process says before it aborts |
-//! | `panic_count.rs` | std's count of panics, made to travel with a stack |
-//! | `prefetch.rs` | fetching from memory before it is needed |
+//! | `fatal.rs` | the last message of a process that aborts |
+//! | `memory.rs` | the size of a page; prefetching |
 //!
-//! A round trip, on one thread:
+//! # Examples
+//! Run a function halfway, then to its end:
 //! ```
 //! use sward_coroutine::{Coroutine, StackPool};
 //!
@@ -41,25 +41,24 @@
 //! # std::io::Result::Ok(())
 //! ```
 
-mod class;
 mod coroutine;
+mod fatal;
 mod guard;
-mod last_words;
+mod memory;
 mod overflow;
-mod page;
 mod panic_count;
 mod pool;
-mod prefetch;
+mod size_class;
 mod slab;
 mod stack;
 
 pub use coroutine::{Coroutine, Suspender, on_stack};
+pub use fatal::{fatal, write_stderr};
 #[doc(hidden)]
 pub use guard::Guards;
-pub use last_words::{fatal, say_last};
+pub use memory::prefetch;
 pub use overflow::{OverflowReport, OverflowWatch, watch_overflow};
-pub use panic_count::{lay_panics, lift_panics, panic_count};
+pub use panic_count::{attach_panics, detach_panics, panic_count};
 pub use pool::{StackPool, StackStatistics};
-pub use prefetch::prefetch;
 pub use slab::StackMemory;
 pub use stack::Stack;

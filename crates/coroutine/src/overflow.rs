@@ -1,17 +1,15 @@
-//! The report of a stack overflow. A green thread that runs into its guard raises SIGSEGV; the handler
-//! here finds out whose guard it was, prints what std prints for an OS thread, with the size and the
-//! remedy, and aborts.
+//! The report of a stack overflow. A green thread that touches its guard raises SIGSEGV. The handler finds the thread, prints what std
+//! prints for an OS thread, with the size of the stack and the remedy, and aborts.
 //!
 //! Protocol:
-//! - The handlers of SIGSEGV and SIGBUS are installed once for the process and stay. A fault anywhere else
-//!   than in a guard of a slab goes on to the handler that was there before: std's own, which reports
-//!   overflows of OS threads.
-//! - A handler cannot run on the stack that has just overflowed, so each worker has an alternate signal
-//!   stack. std gives one to its threads; [`watch_overflow`] gives one to those that lack it.
-//! - A signal handler that was installed without `SA_ONSTACK` runs on the stack of the green thread. If the kernel cannot store there
-//!   what it interrupts, it raises SIGSEGV without an address: then the stack pointer tells.
+//! - The handlers of SIGSEGV and SIGBUS are installed once per process and stay. A fault outside the guards of all slabs is passed on to the
+//!   previous handler: std's own, which reports overflows of OS threads.
+//! - The handler cannot run on a stack that has just overflowed, so each worker needs an alternate signal
+//!   stack. std gives its threads one; [`watch_overflow`] gives one to threads that lack it.
+//! - Another signal's handler, if installed without `SA_ONSTACK`, runs on the stack of the green thread. If the kernel finds no room there
+//!   for its frame, it raises SIGSEGV without an address: then the stack pointer tells whose stack it was.
 //! - Everything from `on_fault` down is async-signal-safe: no allocation, no lock, no formatting machinery,
-//!   only `poll` and `write` to standard error (`last_words.rs`).
+//!   only `poll` and `write` to standard error (`fatal.rs`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,34 +21,33 @@ use std::sync::{Once, OnceLock};
 
 use libc::{c_int, c_void, siginfo_t};
 
-use crate::last_words::{Text, say_last};
-use crate::page::page_bytes;
+use crate::fatal::{Text, write_stderr};
+use crate::memory::page_bytes;
 use crate::slab;
 
-/// Longest name of a green thread that is reported in full, in bytes.
+/// The longest name of a green thread that is reported in full, in bytes.
 const NAME_BYTES: usize = 128;
 
-/// What an alternate signal stack has beyond the kernel's minimum, in bytes: room for the report and for
-/// `describe`.
+/// The size of an alternate signal stack beyond the kernel's minimum, in bytes: room for the report and for `describe`.
 const ALTERNATE_STACK_BYTES: usize = 32 * 1024;
 
-/// The kernel's code for a signal of its own that no address is known for.
+/// The code of a signal that the kernel raised itself, without an address.
 const SI_KERNEL: c_int = 128;
 
-/// Fills in who overflowed.
+/// Fills in which green thread overflowed.
 type Describe = fn(&mut OverflowReport);
 
 thread_local! {
-    /// Who describes the green threads of this worker. No destructor, constant start: a handler may read it.
+    /// Describes the green threads of this OS thread. Needs no destructor and no initialization, so a handler may read it.
     static DESCRIBE: Cell<Option<Describe>> = const { Cell::new(None) };
 }
 
-/// What was there before our handlers. Written before those are installed.
+/// The handlers that ours replaced. Written before ours are installed.
 static PREVIOUS_SEGMENTATION_FAULT: OnceLock<libc::sigaction> = OnceLock::new();
 static PREVIOUS_BUS_ERROR: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// What the report of a stack overflow says. It is filled in by a function that runs **inside a signal
-/// handler**, on the OS thread whose green thread overflowed: it must not allocate, lock, or print.
+/// The report of a stack overflow. A function fills it in that runs **inside a signal handler**, on the OS thread whose green thread
+/// overflowed: the function must not allocate, lock or print.
 #[derive(Debug)]
 pub struct OverflowReport {
     name: [u8; NAME_BYTES],
@@ -60,7 +57,7 @@ pub struct OverflowReport {
 }
 
 impl OverflowReport {
-    /// Sets the name of the green thread; what lies beyond 128 bytes is cut off. Async-signal-safe.
+    /// Sets the name of the green thread, and cuts it off after 128 bytes. Async-signal-safe.
     pub fn set_name(&mut self, name: &str) {
         let bytes = name.floor_char_boundary(NAME_BYTES);
         self.name[..bytes].copy_from_slice(&name.as_bytes()[..bytes]);
@@ -72,12 +69,12 @@ impl OverflowReport {
         self.id = id;
     }
 
-    /// Size of the stack that overflowed in bytes. Async-signal-safe.
+    /// Returns the size in bytes of the stack that overflowed. Async-signal-safe.
     pub fn stack_bytes(&self) -> usize {
         self.stack_bytes
     }
 
-    /// Prints it to standard error. Async-signal-safe.
+    /// Prints the report on standard error. Async-signal-safe.
     fn print(&self) {
         let mut text = Text::new();
         text.push(b"\nthread '");
@@ -88,29 +85,28 @@ impl OverflowReport {
         text.push_decimal(self.stack_bytes as u64);
         text.push(b" bytes\nhelp: give it more with thread::Builder::stack_size\n");
         text.push(b"fatal runtime error: stack overflow, aborting\n");
-        say_last(text.as_bytes());
+        write_stderr(text.as_bytes());
     }
 }
 
-/// Has stack overflows of the calling OS thread's green threads reported, until it is dropped.
-#[must_use = "the watch ends when this is dropped"]
+/// Reports stack overflows of the OS thread's green threads until it is dropped. See [`watch_overflow`].
+#[must_use = "dropping it ends the watch"]
 pub struct OverflowWatch {
     previous: Option<Describe>,
-    /// Ours, when the thread had none.
+    /// Ours, if the thread had none.
     _alternate_stack: Option<AlternateStack>,
-    /// Belongs to its OS thread.
+    /// It belongs to its OS thread.
     not_send: PhantomData<*mut ()>,
 }
 
-/// Watches over the green threads that the calling OS thread runs: when one overflows its stack, the process
-/// prints the name that `describe` fills in, the size of the stack and what to do, and aborts.
+/// Reports stack overflows of the green threads that the calling OS thread runs: the process prints the name that `describe` fills in, the
+/// size of the stack and what to do about it, and aborts.
 ///
-/// `describe` runs inside a signal handler; see [`OverflowReport`]. Call this on every worker. Watches of one
-/// thread are dropped in reverse order. The process's signal handlers stay after the last watch; they pass on
-/// what is not theirs.
+/// `describe` runs inside a signal handler; see [`OverflowReport`]. Call this on every worker, and drop the watches of one thread in reverse
+/// order. The process's signal handlers stay after the last watch, and pass on all other faults.
 ///
 /// # Panics
-/// The kernel refuses an alternate signal stack (no memory).
+/// If the kernel has no memory for an alternate signal stack.
 pub fn watch_overflow(describe: fn(&mut OverflowReport)) -> OverflowWatch {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -138,14 +134,14 @@ impl fmt::Debug for OverflowWatch {
     }
 }
 
-/// Puts [`on_fault`] in front of the handler of `signal`.
+/// Installs [`on_fault`] as the handler of `signal`, and keeps the previous one.
 fn install_handler(signal: c_int, previous: &OnceLock<libc::sigaction>) {
     // SAFETY: plain data, for which zero is a value; the pointers are valid; `on_fault` has the signature
     // that SA_SIGINFO asks for and is async-signal-safe. `previous` is set before the handler can run.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         libc::sigaction(signal, ptr::null(), &mut action);
-        // Kept: the mask, which the previous handler counts on when the fault is passed on to it.
+        // Keep the mask: the previous handler relies on it when a fault is passed on.
         let previous = previous.get_or_init(|| action);
         action.sa_mask = previous.sa_mask;
         action.sa_sigaction = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
@@ -154,7 +150,7 @@ fn install_handler(signal: c_int, previous: &OnceLock<libc::sigaction>) {
     }
 }
 
-/// The handler.
+/// Handles SIGSEGV and SIGBUS.
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo to a SA_SIGINFO handler.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
@@ -173,18 +169,18 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     unsafe { pass_on(signal, code, info, context) };
 }
 
-/// How much stack the kernel takes for a signal handler at most, in bytes. It grows with the CPU's registers. Async-signal-safe.
+/// Returns how much stack the kernel takes for a signal's frame at most, in bytes. It depends on the CPU's registers. Async-signal-safe.
 fn frame_bytes() -> usize {
-    // SAFETY: asks only; reads what the kernel has given the process at its start.
+    // SAFETY: reads a constant that the kernel gave the process at its start.
     unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) as usize }
 }
 
-/// Where the stack of the interrupted code ended.
+/// Returns the stack pointer of the interrupted code.
 ///
 /// # Safety
 /// `context` is the third argument of a handler with `SA_SIGINFO`.
 unsafe fn stack_pointer(context: *mut c_void) -> usize {
-    // SAFETY: such an argument points to a valid context.
+    // SAFETY: the third argument of such a handler points to a valid context.
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
     #[cfg(target_arch = "x86_64")]
     let pointer = registers.gregs[libc::REG_RSP as usize] as usize;
@@ -193,7 +189,7 @@ unsafe fn stack_pointer(context: *mut c_void) -> usize {
     pointer
 }
 
-/// Prints the report and ends the process as std does, by SIGABRT.
+/// Prints the report and aborts the process, as std does.
 fn report_and_abort(stack_bytes: usize) -> ! {
     let mut report = OverflowReport { name: [0; NAME_BYTES], name_bytes: 0, id: 0, stack_bytes };
     report.set_name("<unnamed>");
@@ -205,7 +201,7 @@ fn report_and_abort(stack_bytes: usize) -> ! {
     unsafe { libc::abort() }
 }
 
-/// Does what would have been done without us.
+/// Does what would have happened without our handlers.
 ///
 /// # Safety
 /// The arguments are those of the kernel, for a signal that [`install_handler`] was called for.
@@ -222,7 +218,7 @@ unsafe fn pass_on(signal: c_int, code: c_int, info: *mut siginfo_t, context: *mu
                 let default: libc::sigaction = mem::zeroed();
                 libc::sigaction(signal, &default, ptr::null_mut());
                 if sent_by_process {
-                    // Nothing will fault again. Blocked now; it takes effect when we return.
+                    // No instruction will fault again, so the signal is raised. It is blocked until we return.
                     libc::raise(signal);
                 }
             }
@@ -250,9 +246,9 @@ struct AlternateStack {
 }
 
 impl AlternateStack {
-    /// Gives the thread one, unless it has one.
+    /// Installs one, unless the thread has one.
     fn install_if_missing() -> io::Result<Option<AlternateStack>> {
-        // SAFETY: asks only; zero is a value of the plain structure.
+        // SAFETY: only reads the thread's state; zero is a value of the plain structure.
         let current = unsafe {
             let mut current: libc::stack_t = mem::zeroed();
             libc::sigaltstack(ptr::null(), &mut current);

@@ -1,85 +1,99 @@
-//! std's count of panics, made to travel with a stack.
+//! Moves std's panic count along with a suspended stack.
 //!
-//! std counts for each OS thread how many panics are unwinding it: raising one adds one, catching it takes one off, and
-//! `std::thread::panicking` says whether the count is above zero. Unwinding itself knows no threads: its state lies in the exception
-//! and on the stack. So a coroutine may be suspended in a destructor, in the middle of its unwinding, and others run meanwhile, but
-//! its share of the count has to leave the OS thread and come back with it. std has no function for that.
+//! std counts, for each OS thread, the panics that are unwinding it. Raising a panic adds one, catching it subtracts one, and
+//! [`std::thread::panicking`] tells whether the count is above zero; std's locks are poisoned by that answer.
 //!
-//! What it has is enough: a panic that is raised on one OS thread and caught on another moves the count of both. Such panics
-//! are the *weights* here, coroutines that are suspended in the middle of an unwinding of their own:
+//! A coroutine may suspend in a destructor, in the middle of its unwinding, and other code then runs on the same OS thread. The
+//! unwinding does not mind: its state lies on the coroutine's stack and in the exception. But the count stays behind, and the other code
+//! seems to panic. So a coroutine that suspends must take its panics off the count, and put them back when it resumes. std has no
+//! function for either.
 //!
-//! ```text
-//!   on an OS thread that ends at once:   raise ─▶ suspend ···· a weight
-//!   lift, on the worker:                 resume the weight, which catches its panic          count − 1, until it is zero
-//!   lay, on the worker:                  raise ─▶ suspend ···· a weight, kept for the next   count + 1
-//! ```
+//! What std does have: a panic that is raised on one OS thread and caught on another adds to the count of the first and subtracts from
+//! that of the second. This file keeps a stock of *balancing panics*, each a coroutine that is suspended in the middle of unwinding:
 //!
-//! So what `lift` takes off is counted exactly, and everything that asks `panicking`, std's poisoning of locks above all, gets the
-//! answer for the code that runs, not for what happens to be suspended on the same OS thread. A lift and a lay cost about
-//! a microsecond each for each panic, and nothing is paid by threads that do not suspend while they unwind.
+//! | to | do | effect on the OS thread's count |
+//! |---|---|---|
+//! | detach a panic | resume a balancing panic from the stock: it catches itself here, and ends | − 1 |
+//! | attach a panic | raise a balancing panic, suspend it, and put it into the stock | + 1 |
+//! | fill the stock | raise balancing panics on an OS thread that ends at once | none: the count ends with its thread |
+//!
+//! So `panicking` is right for the code that runs, whatever is suspended on the same OS thread. To detach and attach costs about a
+//! microsecond each per panic. Coroutines that do not suspend while they unwind pay nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::coroutine::{Coroutine, Suspender};
-use crate::last_words::fatal;
+use crate::fatal::fatal;
 use crate::pool::StackPool;
 use crate::stack::Stack;
 
-/// Address space of a weight's stack, in bytes: the unwinder takes some KiB.
+/// Address space of a balancing panic's stack, in bytes. The unwinder takes some KiB of it.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// How many weights are made at once when there is none.
+/// How many balancing panics are raised at once when the stock is empty.
 const BATCH: usize = 8;
 
-/// Takes all panics off the calling OS thread's count, and returns how many there were. Afterwards `std::thread::panicking` is false.
+/// Takes all panics off the calling OS thread's count and returns how many there were. Afterwards [`std::thread::panicking`] is false.
 ///
-/// If the process can start no OS thread, some may stay.
-pub fn lift_panics() -> u32 {
-    let mut lifted = 0;
-    while thread::panicking() && Weight::take().is_some_and(Weight::lift) {
-        lifted += 1;
+/// Some panics stay on the count if the process can start no OS thread.
+pub fn detach_panics() -> u32 {
+    let mut detached = 0;
+    while thread::panicking()
+        && let Some(balancing) = BalancingPanic::from_stock()
+    {
+        balancing.catch();
+        detached += 1;
     }
-    lifted
+    detached
 }
 
-/// Adds `count` panics to the calling OS thread's count, which [`lift_panics`] has taken off it or another one.
-pub fn lay_panics(count: u32) {
-    (0..count).for_each(|_| Weight::lay());
+/// Adds to the calling OS thread's count the `count` panics that [`detach_panics`] took off it, or off another one.
+///
+/// Aborts the process if there is no memory: std would count below zero when the caller's panics are caught.
+pub fn attach_panics(count: u32) {
+    for _ in 0..count {
+        let Some(balancing) = BalancingPanic::raise() else {
+            fatal(format_args!(
+                "no memory for a stack of {STACK_BYTES} bytes, without which a thread cannot go on unwinding"
+            ));
+        };
+        stock().panics.push(balancing);
+    }
 }
 
-/// How many panics are unwinding the calling OS thread.
+/// Returns how many panics are unwinding the calling OS thread.
 pub fn panic_count() -> u32 {
-    let count = lift_panics();
-    lay_panics(count);
+    let count = detach_panics();
+    attach_panics(count);
     count
 }
 
-/// A coroutine in the middle of an unwinding, which counts on the OS thread that raised it.
-struct Weight(Coroutine);
+/// A coroutine that is suspended while it unwinds. Its panic is on the count of the OS thread that raised it.
+struct BalancingPanic(Coroutine);
 
 // SAFETY: its frames hold nothing that belongs to an OS thread: a suspender, an empty payload, and what std's `catch_unwind` keeps.
 // The unwinder keeps its state on this stack and in the exception.
-unsafe impl Send for Weight {}
+unsafe impl Send for BalancingPanic {}
 
-/// Weights that nobody needs now, and the stacks of former ones.
-struct Store {
-    weights: Vec<Weight>,
+/// Balancing panics ready for use, and the stacks of used ones.
+struct Stock {
+    panics: Vec<BalancingPanic>,
     stacks: Option<StackPool>,
 }
 
 // SAFETY: stacks are memory, which belongs to no OS thread; the pool is used under the lock alone.
-unsafe impl Send for Store {}
+unsafe impl Send for Stock {}
 
-static STORE: Mutex<Store> = Mutex::new(Store { weights: Vec::new(), stacks: None });
+static STOCK: Mutex<Stock> = Mutex::new(Stock { panics: Vec::new(), stacks: None });
 
-/// Not held while a panic is raised or caught, which would poison it. (And that is of no importance.)
-fn store() -> MutexGuard<'static, Store> {
-    STORE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks the stock. A poisoned lock means nothing here: the calling thread may be unwinding anyway.
+fn stock() -> MutexGuard<'static, Stock> {
+    STOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Store {
+impl Stock {
     fn take_stack(&mut self) -> Option<Stack> {
         self.stacks.get_or_insert_with(StackPool::new).take(STACK_BYTES).ok()
     }
@@ -89,63 +103,50 @@ impl Store {
     }
 }
 
-impl Weight {
-    /// Raises a panic on the calling OS thread, and suspends it. `None`: there is no memory for its stack.
-    fn raise() -> Option<Weight> {
+impl BalancingPanic {
+    /// Raises a panic on the calling OS thread and suspends it. Returns `None` if there is no memory for its stack.
+    fn raise() -> Option<BalancingPanic> {
         /// Suspends the coroutine in the middle of its unwinding.
-        struct Hangs<'a>(&'a Suspender);
-        impl Drop for Hangs<'_> {
+        struct SuspendOnDrop<'a>(&'a Suspender);
+        impl Drop for SuspendOnDrop<'_> {
             fn drop(&mut self) {
                 self.0.suspend();
             }
         }
-        let stack = store().take_stack()?;
-        // SAFETY: it borrows nothing, and what it raises it catches.
+        let stack = stock().take_stack()?;
+        // SAFETY: it borrows nothing, and catches what it raises.
         let mut coroutine = unsafe {
             Coroutine::new(stack, |suspender| {
-                let raised = catch_unwind(AssertUnwindSafe(|| {
-                    let _hangs = Hangs(suspender);
+                let caught = catch_unwind(AssertUnwindSafe(|| {
+                    let _suspend = SuspendOnDrop(suspender);
                     resume_unwind(Box::new(()));
                 }));
-                debug_assert!(raised.is_err(), "it raises");
+                debug_assert!(caught.is_err(), "it raises a panic");
             })
         };
         let is_finished = coroutine.resume();
-        debug_assert!(!is_finished, "it hangs in its destructor");
-        Some(Weight(coroutine))
+        debug_assert!(!is_finished, "it suspends in its destructor");
+        Some(BalancingPanic(coroutine))
     }
 
-    /// A weight that was raised elsewhere. `None`: there is none, and none can be made.
-    fn take() -> Option<Weight> {
-        let kept = store().weights.pop();
+    /// Takes one that was raised elsewhere. Returns `None` if the stock is empty and cannot be filled.
+    fn from_stock() -> Option<BalancingPanic> {
+        let kept = stock().panics.pop();
         kept.or_else(|| {
-            let make = || (0..BATCH).map_while(|_| Weight::raise()).collect();
-            // Its count ends with it.
-            let maker = thread::Builder::new().name("sward-weights".into()).spawn(make).ok()?;
-            let mut made: Vec<_> = maker.join().ok()?;
-            let taken = made.pop();
-            store().weights.append(&mut made);
+            let raise = || (0..BATCH).map_while(|_| BalancingPanic::raise()).collect();
+            let raiser = thread::Builder::new().name("sward-panics".into()).spawn(raise).ok()?;
+            let mut raised: Vec<_> = raiser.join().ok()?;
+            let taken = raised.pop();
+            stock().panics.append(&mut raised);
             taken
         })
     }
 
-    /// Catches its panic on the calling OS thread: takes one off its count. Always true.
-    fn lift(mut self) -> bool {
+    /// Catches the panic on the calling OS thread, which takes one off its count.
+    fn catch(mut self) {
         let is_finished = self.0.resume();
         debug_assert!(is_finished, "it catches its panic and returns");
         let stack = self.0.into_stack();
-        store().give_back(stack);
-        true
-    }
-
-    /// Raises a panic on the calling OS thread and keeps it: adds one to its count.
-    fn lay() {
-        let Some(weight) = Weight::raise() else {
-            // The thread could not finish its unwinding: std would count below zero.
-            fatal(format_args!(
-                "no memory for a stack of {STACK_BYTES} bytes, without which a thread cannot go on unwinding"
-            ));
-        };
-        store().weights.push(weight);
+        stock().give_back(stack);
     }
 }

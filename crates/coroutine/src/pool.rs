@@ -1,33 +1,33 @@
-//! One worker's stacks. A stack that comes back is the next to go out (its top page is resident, and likely
-//! in the cache); a new slot is cut only when none is free; a new slab is mapped only when all slots have been promised.
+//! One worker's stacks. Free stacks are reused LIFO: the top page of the last one is resident, and likely in the cache. A slot is cut
+//! only if no stack is free, and a slab is mapped only if all slots are reserved.
 //!
-//! A stack can be *promised* before it is taken: for a thread that starts later, whose spawner wants to know now whether there
-//! is a stack for it. A promise is a count, and costs a comparison while there are more stacks than promises; then it maps a slab,
-//! or fails. So what is promised can be taken later, whatever happens to the address space of the process meanwhile.
+//! A stack can be *reserved* before it is taken, for a thread that starts later: its spawner learns at once whether there is a stack.
+//! A reservation is a count. It costs a comparison while there are more stacks than reservations; otherwise it maps a slab, or fails. A
+//! reserved stack can be taken later, whatever happens to the address space of the process meanwhile.
 //!
-//! Memory goes back to the kernel in [`StackPool::trim`], which a worker calls when it is about to sleep: that of stacks
-//! which nobody has needed for a whole period. Time is cut into periods by the worker, too. So a stack that is used
-//! again and again costs no system call, however many threads come and go; and after a burst of a million threads all comes back.
+//! [`StackPool::trim`] returns the memory of stacks that were free for a whole period to the kernel. The worker calls it before it sleeps,
+//! and divides time into periods. So threads that come and go cost no system call, and after a burst of a million threads all memory is
+//! returned.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::class::Class;
+use crate::size_class::SizeClass;
 use crate::guard::{Guards, guard_bytes};
-use crate::page::page_bytes;
+use crate::memory::page_bytes;
 use crate::stack::Stack;
 
 /// Pages of the smallest stack.
 const STACK_PAGES_MIN: usize = 2;
 
-/// A store of stacks, by size. Owned by one worker.
+/// Stacks of all sizes, owned by one worker.
 #[derive(Debug)]
 pub struct StackPool {
-    /// Tells its slabs from those of other pools.
+    /// Distinguishes its slabs from those of other pools.
     id: u64,
     guards: Guards,
-    /// One for each size ever asked for, in that order: the runtime's default size is found first.
-    classes: Vec<Class>,
+    /// One for each size ever asked for, in order of first use: the runtime's default size comes first.
+    classes: Vec<SizeClass>,
 }
 
 /// What a [`StackPool`] holds.
@@ -35,76 +35,78 @@ pub struct StackPool {
 pub struct StackStatistics {
     /// How many slabs are mapped.
     pub slabs: usize,
-    /// How much address space they take, in bytes, guards included. Most of it has no memory behind it.
+    /// How much address space they take, in bytes, with guards. Most of it has no memory behind it.
     pub mapped_bytes: usize,
-    /// How many stacks are taken and not given back.
+    /// How many stacks are in use.
     pub in_use: usize,
-    /// How many stacks have been given back and wait for reuse.
+    /// How many stacks are free for reuse.
     pub free: usize,
 }
 
 impl StackPool {
-    /// An empty pool. Maps nothing until the first [`StackPool::take`].
+    /// Creates an empty pool. It maps nothing until the first stack is reserved or taken.
     pub fn new() -> StackPool {
         StackPool::with_guards(Guards::Automatic)
     }
 
-    /// A pool whose guard pages are made in a given way: for tests of what old kernels do.
+    /// Creates a pool whose guards are made in a given way: for tests of what old kernels do.
     #[doc(hidden)]
     pub fn with_guards(guards: Guards) -> StackPool {
         static POOLS: AtomicU64 = AtomicU64::new(0);
         StackPool { id: POOLS.fetch_add(1, Ordering::Relaxed), guards, classes: Vec::new() }
     }
 
-    /// Promises a stack of `size` bytes, to be [taken](StackPool::take_promised) or [withdrawn](StackPool::withdraw) later.
+    /// Reserves a stack of `size` bytes, to be [taken](StackPool::take_reserved) later. [`StackPool::unreserve`] takes that back.
     ///
     /// # Errors
-    /// As [`StackPool::take`].
+    /// Those of [`StackPool::take`].
     #[inline]
-    pub fn promise(&mut self, size: usize) -> io::Result<()> {
+    pub fn reserve(&mut self, size: usize) -> io::Result<()> {
         let stack_bytes = stack_bytes(size)?;
         match self.classes.iter_mut().find(|class| class.stack_bytes == stack_bytes) {
-            Some(class) => class.promise(self.id, self.guards),
-            None => self.promise_first(stack_bytes),
+            Some(class) => class.reserve(self.id, self.guards),
+            None => self.reserve_first(stack_bytes),
         }
     }
 
-    /// Takes back the promise of a stack of `size` bytes.
-    pub fn withdraw(&mut self, size: usize) {
+    /// Cancels the reservation of a stack of `size` bytes.
+    pub fn unreserve(&mut self, size: usize) {
         if let Ok(stack_bytes) = stack_bytes(size)
             && let Some(class) = self.classes.iter_mut().find(|class| class.stack_bytes == stack_bytes)
         {
-            class.withdraw();
+            class.unreserve();
         }
     }
 
-    /// Takes a stack of `size` bytes that has been promised.
+    /// Takes a stack of `size` bytes that was reserved.
     ///
     /// # Errors
-    /// The kernel has no memory for its entries in the page table. (And if guards by `MADV_GUARD_INSTALL` have been refused since it was
-    /// promised, as they are once memory is locked: as [`StackPool::take`].)
+    /// The kernel has no memory for its entries in the page table. If the process has locked its memory (`mlockall`) since the reservation,
+    /// also those of [`StackPool::take`].
+    ///
+    /// # Panics
+    /// If no stack of this size was ever reserved.
     #[inline]
-    pub fn take_promised(&mut self, size: usize) -> io::Result<Stack> {
+    pub fn take_reserved(&mut self, size: usize) -> io::Result<Stack> {
         let stack_bytes = stack_bytes(size)?;
         let class = self.classes.iter_mut().find(|class| class.stack_bytes == stack_bytes);
-        class.expect("a pool keeps a class for each size that it has promised").take(self.guards)
+        class.expect("a pool keeps a class for each size that was reserved").take(self.guards)
     }
 
-    /// Takes a stack of `size` bytes of address space, rounded up to whole pages, and to two at least. Its guard comes
-    /// beside them.
+    /// Takes a stack of `size` bytes, rounded up to whole pages and to at least two of them. Its guard is not counted.
     ///
     /// # Errors
-    /// The kernel refuses more address space or, before Linux 6.13, more guards. The text says what to
-    /// do.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the size exceeds the address space. Otherwise the kernel refuses more address space
+    /// or, before Linux 6.13, more guards; the message says what to do.
     pub fn take(&mut self, size: usize) -> io::Result<Stack> {
-        self.promise(size)?;
-        self.take_promised(size)
+        self.reserve(size)?;
+        self.take_reserved(size)
     }
 
     /// Gives a stack back for reuse.
     ///
     /// # Panics
-    /// The stack is of another pool.
+    /// If the stack was taken from another pool.
     #[inline]
     pub fn give_back(&mut self, mut stack: Stack) {
         stack.clear();
@@ -113,17 +115,16 @@ impl StackPool {
         class.expect("a pool keeps a class for each size that it has handed out").give_back(stack);
     }
 
-    /// A period is over, and the next begins: see [`StackPool::trim`].
+    /// Ends the current period and begins the next. See [`StackPool::trim`].
     pub fn begin_period(&mut self) {
-        self.classes.iter_mut().for_each(Class::begin_period);
+        self.classes.iter_mut().for_each(SizeClass::begin_period);
     }
 
-    /// Gives the memory of free stacks back to the kernel, if they have been free for all of the last period; of at most
-    /// `limit` stacks, a system call for each. The 16 stacks of each size that go out next are left as they are.
+    /// Returns the memory of stacks that were free for all of the last period to the kernel, by a system call each, for at most
+    /// `limit` stacks. Leaves alone the 16 stacks of each size that are reused next.
     ///
-    /// Gives the number of stacks trimmed: below `limit`, nothing is left to do. A stack is looked at once
-    /// for each time that it was given back, so that calling this with nothing to do costs a comparison for
-    /// each size.
+    /// Returns how many stacks were trimmed; less than `limit` means that nothing is left to do. A stack is looked at once after each
+    /// use, so with nothing to do this costs a comparison for each size.
     pub fn trim(&mut self, limit: usize) -> usize {
         let mut trimmed = 0;
         for class in &mut self.classes {
@@ -132,23 +133,23 @@ impl StackPool {
         trimmed
     }
 
-    /// Whether there are stacks that [`StackPool::trim`] will give back when they have been free for long enough.
+    /// Returns whether [`StackPool::trim`] will have something to do once stacks have been free for long enough.
     pub fn is_cooling(&self) -> bool {
-        self.classes.iter().any(Class::is_cooling)
+        self.classes.iter().any(SizeClass::is_cooling)
     }
 
-    /// What the pool holds now.
+    /// Returns what the pool holds now.
     pub fn statistics(&self) -> StackStatistics {
         let mut statistics = StackStatistics::default();
         self.classes.iter().for_each(|class| class.count(&mut statistics));
         statistics
     }
 
-    /// Promises the first stack of its size.
+    /// Reserves the first stack of its size.
     #[cold]
-    fn promise_first(&mut self, stack_bytes: usize) -> io::Result<()> {
-        let mut class = Class::new(stack_bytes);
-        class.promise(self.id, self.guards)?;
+    fn reserve_first(&mut self, stack_bytes: usize) -> io::Result<()> {
+        let mut class = SizeClass::new(stack_bytes);
+        class.reserve(self.id, self.guards)?;
         self.classes.push(class);
         Ok(())
     }
@@ -160,15 +161,14 @@ impl Default for StackPool {
     }
 }
 
-/// Unmaps every slab whose stacks are all back. A slab with a stack still out stays mapped for the life of
-/// the process.
+/// Unmaps every slab without stacks in use. The others stay mapped for the life of the process.
 impl Drop for StackPool {
     fn drop(&mut self) {
-        self.classes.iter_mut().for_each(Class::unmap_slabs);
+        self.classes.iter_mut().for_each(SizeClass::unmap_slabs);
     }
 }
 
-/// The size of a stack that is asked for with `size` bytes.
+/// Rounds the size of a stack up to whole pages.
 #[inline]
 fn stack_bytes(size: usize) -> io::Result<usize> {
     let page = page_bytes();
@@ -177,7 +177,7 @@ fn stack_bytes(size: usize) -> io::Result<usize> {
         .filter(|&bytes| bytes <= isize::MAX as usize - guard_bytes())
         .ok_or_else(|| {
             let text =
-                format!("cannot map a stack of {size} bytes: larger than the address space; ask for less");
+                format!("cannot map a stack of {size} bytes: larger than the address space; use a smaller size");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })
 }

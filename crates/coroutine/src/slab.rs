@@ -1,22 +1,20 @@
-//! Slabs: large pieces of address space, each cut into slots of one size, one stack to a slot.
+//! Slabs: large pieces of address space, each cut into slots of one size. A slot holds one stack.
 //!
-//! A mapping for each stack would cost a million stacks a million maps, where the kernel allows 65,530
-//! (`vm.max_map_count`). A slab is one map for thousands of stacks. It reserves no memory
-//! (`MAP_NORESERVE`): a page becomes resident when a stack first touches it.
+//! One mapping per stack would not do for a million stacks: the kernel allows a process 65,530 (`vm.max_map_count`). A slab is one mapping
+//! for thousands of stacks. It reserves no memory (`MAP_NORESERVE`): a page becomes resident when a stack first touches it.
 //!
-//! Protocol: every slab is described by a [`Slab`] that is linked into one process-wide list, is never
-//! unlinked and never freed, so that a signal handler may walk the list at any moment, without a lock. A slab
-//! that has been unmapped stays in the list, marked dead. A description is some 70 bytes, and there are tens
-//! of them.
+//! Protocol: a [`Slab`] describes each slab. Descriptions form one process-wide list and are never unlinked nor freed, so a signal handler
+//! may walk the list at any moment, without a lock. A slab that has been unmapped stays in the list, marked dead. A description
+//! takes some 70 bytes, and there are tens of them.
 
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::guard::{self, Guards, guard_bytes};
-use crate::page::page_bytes;
+use crate::memory::page_bytes;
 
-/// A slab never takes more address space than this, in bytes, unless a single slot does.
+/// The largest slab, in bytes of address space, unless a single slot is larger.
 const SLAB_BYTES_MAX: usize = 2 << 30;
 
 /// How many slots the first slab of a size has.
@@ -43,7 +41,7 @@ static NEWEST: AtomicPtr<Slab> = AtomicPtr::new(ptr::null_mut());
 ///
 /// ```text
 ///  address space   1,000,000 × 128 KiB = 122 GiB  69 slabs: 64, 128, ... 16,384 slots (2 GiB), 16,384, ...
-///  maps            69, or fewer                   the kernel merges neighbouring slabs
+///  mappings        69, or fewer                   the kernel merges neighbouring slabs
 ///  resident        1,000,000 × 4 KiB = 3.8 GiB    the top page of each slot
 ///  page tables     1,000,000 × 256 bytes          one 4 KiB table maps 2 MiB: 16 slots
 ///  guards          no memory of their own         marks in that page table
@@ -56,29 +54,29 @@ pub(crate) struct Slab {
     slots: usize,
     /// Bytes from one slot to the next, guard included.
     pub(crate) slot_bytes: usize,
-    /// What a stack in it can be used for, in bytes: the slot without its guard.
+    /// Usable bytes of each stack: the slot without its guard.
     pub(crate) stack_bytes: usize,
-    /// Number of the pool that owns it (see [`crate::StackPool`]).
+    /// The number of the [pool](crate::StackPool) that owns it.
     pub(crate) pool: u64,
-    /// Position among the slabs of its size in that pool.
+    /// Its position among that pool's slabs of the same size.
     pub(crate) index: usize,
     /// False from just before the memory is unmapped.
     live: AtomicBool,
-    /// How many guards were made by `mprotect`, and count against the process's budget until unmapped.
+    /// Guards made by `mprotect`, which count against the process's budget until the slab is unmapped.
     mprotect_guards: AtomicUsize,
-    /// The slab linked before this one. Written before the slab is published, never after.
+    /// The next older slab. Written before this one is published, never after.
     next: *const Slab,
 }
 
 // SAFETY: all fields are atomic or never change after publication; `next` leads to another slab, which is
 // never freed.
 unsafe impl Send for Slab {}
-// SAFETY: as above.
+// SAFETY: shared fields are atomic or never change after publication, so threads may use them at once.
 unsafe impl Sync for Slab {}
 
 impl Slab {
     /// Maps a slab for stacks of `stack_bytes` bytes (a multiple of the page size), and publishes it. It has
-    /// twice the slots of `previous`; fewer, when the kernel refuses so much address space.
+    /// twice the slots of `previous`, or fewer if the kernel refuses so much address space.
     ///
     /// # Errors
     /// The kernel refuses even one slot.
@@ -111,26 +109,26 @@ impl Slab {
         }))
     }
 
-    /// How many slots there are.
+    /// Returns how many slots there are.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Size of the whole slab in bytes.
+    /// Returns the size of the whole slab in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.slots * self.slot_bytes
     }
 
-    /// Address of the lowest byte of a slot, where its guard begins.
+    /// Returns the lowest address of a slot, where its guard begins.
     pub(crate) fn slot_address(&self, slot: usize) -> usize {
         debug_assert!(slot < self.slots);
         self.start + slot * self.slot_bytes
     }
 
-    /// Makes the lowest pages of a slot a guard, and says how. See [`guard::install`] for `is_claimed`.
+    /// Makes the lowest pages of a slot a guard, and returns how. See [`guard::install`] for `is_claimed`.
     ///
     /// # Errors
-    /// See [`Guards`].
+    /// Those of [`guard::install`].
     pub(crate) fn guard_slot(&self, slot: usize, guards: Guards, is_claimed: bool) -> io::Result<Guards> {
         let address = self.slot_address(slot);
         // SAFETY: the slot lies in this live slab, was not handed out yet, and so nothing uses its lowest
@@ -142,24 +140,23 @@ impl Slab {
         Ok(kind)
     }
 
-    /// Gives the address space back to the kernel.
+    /// Unmaps the slab.
     ///
     /// # Safety
-    /// No stack of this slab is in use or will be used again, and this is called once.
+    /// No stack of this slab may be in use or be used again, and this must be called only once.
     pub(crate) unsafe fn unmap(&self) {
-        // Before the call: once unmapped, the addresses may be anybody's.
+        // First, since the kernel may reuse the addresses once they are unmapped.
         self.live.store(false, Ordering::Release);
-        // SAFETY: start and length are those of our own mapping, which the caller says nobody uses.
+        // SAFETY: start and length are those of our own mapping, which nobody uses, by the contract of this function.
         let outcome = unsafe { libc::munmap(self.start as *mut libc::c_void, self.bytes()) };
-        // Can fail only for want of maps (the range is the middle of a merged one); the address space is lost
-        // then.
+        // Fails only if the process has no mapping left to split a merged one; the address space is then leaked.
         if outcome == 0 {
             guard::return_claims(self.mprotect_guards.load(Ordering::Relaxed));
         }
     }
 }
 
-/// The live slab in one of whose guards `address` lies. Safe to call in a signal handler.
+/// Returns the live slab that has `address` in one of its guards. Async-signal-safe.
 pub(crate) fn guarded_by(address: usize) -> Option<&'static Slab> {
     slabs().find(|slab| {
         let offset = address.wrapping_sub(slab.start);
@@ -168,25 +165,26 @@ pub(crate) fn guarded_by(address: usize) -> Option<&'static Slab> {
     })
 }
 
-/// Every slab, the newest first, the dead ones, too. Safe to call in a signal handler.
+/// Iterates over all slabs, live and dead, newest first. Async-signal-safe.
 fn slabs() -> impl Iterator<Item = &'static Slab> {
     // SAFETY: published slabs are complete (Release in `publish`) and are never freed; null ends the list.
     let next = |slab: *const Slab| unsafe { slab.as_ref() };
     std::iter::successors(next(NEWEST.load(Ordering::Acquire)), move |slab| next(slab.next))
 }
 
-/// What the stacks of the whole process take, in bytes.
+/// How much the stacks of the whole process take, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StackMemory {
     /// Address space.
     pub mapped_bytes: usize,
-    /// Memory behind it.
+    /// Physical memory.
     pub resident_bytes: usize,
 }
 
 impl StackMemory {
-    /// Asks the kernel. Costs a system call for each 16 MiB of address space, so some milliseconds when there are 100,000 stacks: for
-    /// reports only. From any thread.
+    /// Asks the kernel how much the stacks of this process take now.
+    ///
+    /// Makes a system call for each 16 MiB of address space, which takes milliseconds for 100,000 stacks: for reports only. From any thread.
     pub fn of_process() -> StackMemory {
         const CHUNK_PAGES: usize = 4096;
         let page = page_bytes();
@@ -197,8 +195,8 @@ impl StackMemory {
             let end = slab.start + slab.bytes();
             for start in (slab.start..end).step_by(CHUNK_PAGES * page) {
                 let bytes = (end - start).min(CHUNK_PAGES * page);
-                // SAFETY: `pages` has a byte for each page of the range. If the slab is unmapped meanwhile, the call fails or tells of
-                // somebody else's memory, which is not touched.
+                // SAFETY: `pages` has a byte for each page of the range. If the slab is unmapped meanwhile, the call fails or reports
+                // on other memory; it touches neither.
                 let outcome = unsafe { libc::mincore(start as *mut libc::c_void, bytes, pages.as_mut_ptr()) };
                 let resident = pages[..bytes / page].iter().filter(|&&page| page & 1 != 0).count();
                 memory.resident_bytes += if outcome == 0 { resident * page } else { 0 };
@@ -208,7 +206,7 @@ impl StackMemory {
     }
 }
 
-/// Reserves address space that is readable and writable but has no memory yet. Gives its address.
+/// Reserves address space that is readable and writable but has no memory yet. Returns its address.
 fn reserve(bytes: usize) -> io::Result<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -217,14 +215,13 @@ fn reserve(bytes: usize) -> io::Result<usize> {
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // A huge page would make the first touch of a stack cost 2 MiB. Kernels without huge pages answer EINVAL:
-    // fine, too.
+    // With huge pages, the first touch of a stack would cost 2 MiB. Kernels without huge pages answer EINVAL, which does no harm.
     // SAFETY: the range is the mapping just made.
     unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(address as usize)
 }
 
-/// Links a slab into the process-wide list, for good.
+/// Links a slab into the process-wide list, where it stays.
 fn publish(slab: Slab) -> &'static Slab {
     let slab = Box::into_raw(Box::new(slab));
     let mut newest = NEWEST.load(Ordering::Relaxed);
@@ -239,11 +236,11 @@ fn publish(slab: Slab) -> &'static Slab {
     }
 }
 
-/// The error for an `mmap` that the kernel refused.
+/// Returns the error for an `mmap` that the kernel refused.
 fn refused(stack_bytes: usize, error: &io::Error) -> io::Error {
     let text = format!(
-        "cannot map a stack of {stack_bytes} bytes: {error}; use fewer or smaller stacks, or loosen \
-         what limits address space: `ulimit -v`, vm.max_map_count, vm.overcommit_memory (2 is strict)"
+        "cannot map a stack of {stack_bytes} bytes: {error}; use fewer or smaller stacks, or raise \
+         a limit of address space: `ulimit -v`, vm.max_map_count, vm.overcommit_memory (2 is strict)"
     );
     io::Error::new(error.kind(), text)
 }

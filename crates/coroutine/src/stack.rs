@@ -1,8 +1,6 @@
-//! One slot of a slab, as a stack. It belongs to whoever holds the [`Stack`]; [`crate::StackPool`] makes them
-//! and takes them back.
+//! One slot of a slab, as a stack. The owner of the [`Stack`] owns the slot; a [`crate::StackPool`] hands stacks out and takes them back.
 //!
-//! A `Stack` that is dropped instead of given back is lost for the life of the process: its slot is not
-//! reused and its slab is not unmapped. That is a leak, and sound.
+//! Dropping a `Stack` instead of giving it back leaks its slot: the slot is never reused and its slab is never unmapped. That is sound.
 
 use std::fmt;
 use std::mem;
@@ -11,8 +9,7 @@ use std::ptr::{self, NonNull};
 use corosensei::stack::StackPointer;
 
 use crate::guard::guard_bytes;
-use crate::page::page_bytes;
-use crate::prefetch::prefetch;
+use crate::memory::{page_bytes, prefetch};
 use crate::slab::Slab;
 
 /// Tops of neighbouring slots differ by this many bytes (a cache line) ...
@@ -25,29 +22,29 @@ const COLOUR_BYTES: usize = 64;
 /// sets of the cache, and a switch over 100,000 stacks costs 33 ns instead of 15 ns.
 const COLOURS: usize = 32;
 
-/// How many bytes [`Stack::place`] gives away at most: with the colour, less than a page.
-const PLACED_BYTES_MAX: usize = 1024;
+/// How many bytes of values [`Stack::push`] has room for: with the colour, less than a page.
+const PUSHED_BYTES_MAX: usize = 1024;
 
 /// A stack with a guard below it.
 ///
 /// ```text
 ///  limit    limit + guard             base                              limit + guard + size
-///    │ guard  │ <── grows this way ─────┤ what is placed │ colour, unused     │
+///    │ guard  │ <── grows this way ─────┤ pushed values  │ colour, unused     │
 /// ```
-#[must_use = "a stack that is dropped, not given back to its pool, is lost"]
+#[must_use = "dropping a stack leaks it: give it back to its pool"]
 pub struct Stack {
     /// Where execution starts, going down. 16-byte aligned.
     base: StackPointer,
     /// Lowest address of the slot, where its guard begins.
     limit: StackPointer,
-    /// The slab that it lies in. Live as long as the stack is out.
+    /// The slab that it lies in. Mapped as long as the stack is in use.
     slab: &'static Slab,
-    /// Bytes above `base` that [`Stack::place`] has taken.
-    placed: usize,
+    /// Bytes above `base` that hold pushed values.
+    pushed: usize,
 }
 
 impl Stack {
-    /// The stack in a slot of a slab.
+    /// Returns the stack in a slot of a slab.
     ///
     /// # Safety
     /// The slot's guard is installed, and no other `Stack` for the slot exists.
@@ -55,61 +52,63 @@ impl Stack {
         let limit = slab.slot_address(slot);
         let base = limit + slab.slot_bytes - slot % COLOURS * COLOUR_BYTES;
         let address = |address| StackPointer::new(address).expect("no mapping lies at address 0");
-        Stack { base: address(base), limit: address(limit), slab, placed: 0 }
+        Stack { base: address(base), limit: address(limit), slab, pushed: 0 }
     }
 
-    /// Moves a value to the top of the stack, above all frames that will be there, and gives its address. It stays there
-    /// until the stack goes back to its pool, and is not dropped. So what belongs to a running function takes no
-    /// memory beside its stack.
+    /// Pushes a value onto the empty stack, above all future frames, and returns its address.
+    ///
+    /// The value stays there until the stack goes back to its pool, and is never dropped. So what a thread needs while it runs takes no
+    /// memory but its stack.
     ///
     /// # Panics
-    /// There is no room: it is 1,024 bytes, or the value wants an alignment above 16.
+    /// If the values pushed take more than 1,024 bytes. An alignment above 16 does not compile.
     #[inline]
-    pub fn place<T>(&mut self, value: T) -> NonNull<T> {
+    pub fn push<T>(&mut self, value: T) -> NonNull<T> {
         const { assert!(mem::align_of::<T>() <= 16, "the tops of stacks are aligned to 16 bytes") };
         let bytes = mem::size_of::<T>().next_multiple_of(16);
-        assert!(self.placed + bytes <= PLACED_BYTES_MAX, "no room for {bytes} bytes at the top of a stack");
+        assert!(self.pushed + bytes <= PUSHED_BYTES_MAX, "no room for {bytes} bytes at the top of a stack");
         let base = self.base.get() - bytes;
-        let place = ptr::with_exposed_provenance_mut::<T>(base);
-        // SAFETY: the bytes lie in the top page of the slot, between `base` and what was placed before; the slot is ours, and
+        let address = ptr::with_exposed_provenance_mut::<T>(base);
+        // SAFETY: the bytes lie in the top page of the slot, between `base` and what was pushed before; the slot is ours, and
         // nothing runs on it: a coroutine that runs owns its stack.
-        unsafe { place.write(value) };
-        self.placed += bytes;
+        unsafe { address.write(value) };
+        self.pushed += bytes;
         self.base = StackPointer::new(base).expect("the slot does not lie at address 0");
-        NonNull::new(place).expect("the slot does not lie at address 0")
+        NonNull::new(address).expect("the slot does not lie at address 0")
     }
 
-    /// Has the processor fetch the top, where [`Stack::place`] will write.
+    /// Prefetches the top, where [`Stack::push`] will write.
     #[inline]
     pub(crate) fn prefetch(&self) {
         prefetch(ptr::without_provenance::<u8>(self.base.get() - 1));
     }
 
-    /// What has been placed is not needed any more.
+    /// Forgets the pushed values.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.base = self.base.checked_add(self.placed).expect("the top of the slot has an address");
-        self.placed = 0;
+        self.base = self.base.checked_add(self.pushed).expect("the top of the slot has an address");
+        self.pushed = 0;
     }
 
-    /// Size in bytes, without the guard: what was asked for, rounded up to pages.
+    /// Returns its size in bytes, without the guard: what was asked for, rounded up to pages.
     #[inline]
     pub fn size(&self) -> usize {
         self.slab.stack_bytes
     }
 
-    /// Whether an address lies in the slot, guard included.
+    /// Returns whether an address lies in the slot, guard included.
     pub fn contains(&self, address: usize) -> bool {
         address.wrapping_sub(self.limit.get()) < self.slab.slot_bytes
     }
 
-    /// Lowest address of what may be used, just above the guard.
+    /// Returns the lowest usable address, just above the guard.
     fn lowest(&self) -> usize {
         self.limit.get() + guard_bytes()
     }
 
-    /// How many bytes of the slot are resident in memory. Until the pool trims it, that is the deepest use so
-    /// far, in whole pages. A system call for each MiB: for reports only.
+    /// Returns how many bytes of the slot are resident in memory: the deepest use since the pool last trimmed it, in whole pages.
+    ///
+    /// Makes a system call for each MiB, so it is for reports only.
     pub fn resident_bytes(&self) -> usize {
         const CHUNK_PAGES: usize = 256;
         let page = page_bytes();
@@ -125,14 +124,14 @@ impl Stack {
         resident_pages * page
     }
 
-    /// The slab that it lies in.
+    /// Returns the slab that it lies in.
     pub(crate) fn slab(&self) -> &'static Slab {
         self.slab
     }
 
-    /// Gives all its memory back to the kernel. `&mut`, as a free stack only may lose its contents. A system call.
+    /// Returns all its memory to the kernel, by a system call. Only a stack on which nothing runs can be borrowed mutably.
     pub fn release(&mut self) {
-        // SAFETY: the range lies in the slot, and whoever can have a `&mut Stack` has it free: nothing lives in it.
+        // SAFETY: the range lies in the slot, and nothing lives in it: a coroutine that runs owns its stack, so this one is free.
         unsafe { libc::madvise(self.lowest() as *mut libc::c_void, self.size(), libc::MADV_DONTNEED) };
     }
 }
@@ -148,8 +147,8 @@ impl fmt::Debug for Stack {
 }
 
 // SAFETY: the lowest pages of the slot are a guard (`in_slot`), at least two usable pages lie above it
-// (`stack_bytes` in `pool.rs`), of which the colour takes less than one half of one and `place` 1024 bytes, and `base` is aligned: slots are
-// page-aligned, colours are 64 bytes and what is placed takes multiples of 16.
+// (`stack_bytes` in `pool.rs`), of which the colour takes less than one half of one and `push` 1024 bytes, and `base` is aligned: slots are
+// page-aligned, colours are 64 bytes and pushed values take multiples of 16.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> StackPointer {
@@ -162,11 +161,11 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// A stack for the length of a call.
-pub(crate) struct Lent<'a>(pub(crate) &'a mut Stack);
+/// A stack that is borrowed for the length of a call.
+pub(crate) struct BorrowedStack<'a>(pub(crate) &'a mut Stack);
 
-// SAFETY: as for `Stack`, whose answers these are; the loan keeps everybody else off it.
-unsafe impl corosensei::stack::Stack for Lent<'_> {
+// SAFETY: base and limit are those of `Stack`, which upholds the trait's contract; nobody else uses the stack during the borrow.
+unsafe impl corosensei::stack::Stack for BorrowedStack<'_> {
     fn base(&self) -> StackPointer {
         self.0.base
     }

@@ -105,12 +105,12 @@ fn a_reused_stack_starts_afresh() {
 }
 
 #[test]
-fn what_is_placed_on_a_stack_stays_while_a_function_runs_there() {
+fn values_pushed_onto_a_stack_stay_while_a_function_runs_there() {
     let mut pool = StackPool::new();
     let mut stack = pool.take(STACK_BYTES).unwrap();
     let free = stack.base().get();
-    let first = stack.place([7_u64; 3]);
-    let second = stack.place(11_u128);
+    let first = stack.push([7_u64; 3]);
+    let second = stack.push(11_u128);
     assert!(first.addr().get() + size_of::<[u64; 3]>() <= free);
     assert!(second.addr() >= stack.base() && second.addr().get() + size_of::<u128>() <= first.addr().get());
     let main = |suspender: &Suspender| {

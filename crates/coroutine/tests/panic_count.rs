@@ -4,17 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::thread::panicking;
 
-use sward_coroutine::{Coroutine, StackPool, Suspender, lay_panics, lift_panics, panic_count};
+use sward_coroutine::{Coroutine, StackPool, Suspender, attach_panics, detach_panics, panic_count};
 
 /// Suspends when it is dropped, with the count of panics put aside.
 struct Suspends<'a>(&'a Suspender);
 
 impl Drop for Suspends<'_> {
     fn drop(&mut self) {
-        let count = lift_panics();
+        let count = detach_panics();
         self.0.suspend();
         assert!(!panicking(), "whoever resumes it does not unwind");
-        lay_panics(count);
+        attach_panics(count);
     }
 }
 

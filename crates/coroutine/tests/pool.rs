@@ -210,15 +210,15 @@ fn scarce_address_space_is_used_up_and_then_an_error() {
     assert!(child.errors.contains("held: cannot map a stack of 1048576 bytes"), "{}", child.errors);
 }
 
-/// As many as have been promised can be taken when no more address space is to be had; what is withdrawn can be promised again.
+/// Reserved stacks can be taken when the process gets no more address space. A cancelled reservation can be made again.
 #[test]
 #[cfg_attr(feature = "sanitizer", ignore = "the sanitizer needs address space itself")]
-fn what_has_been_promised_can_be_taken() {
-    const PROMISED: usize = 100;
-    let child = child::run("what_has_been_promised_can_be_taken", || {
+fn what_is_reserved_can_be_taken() {
+    const RESERVED: usize = 100;
+    let child = child::run("what_is_reserved_can_be_taken", || {
         for guards in [Guards::Automatic, Guards::Mprotect] {
             let mut pool = StackPool::with_guards(guards);
-            (0..PROMISED).for_each(|_| pool.promise(STACK_BYTES).unwrap());
+            (0..RESERVED).for_each(|_| pool.reserve(STACK_BYTES).unwrap());
             let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             let mut in_force = before;
             // SAFETY: the structures are valid.
@@ -231,19 +231,19 @@ fn what_has_been_promised_can_be_taken() {
             if in_force.rlim_cur != 0 {
                 return eprintln!("held: skipped, the limit is not in force, as under an emulator");
             }
-            // Slabs for 64 and 128: promised or taken, that is all.
+            // Slabs for 64 and 128 stacks, and no more.
             let mut more = 0;
             let error = loop {
-                match pool.promise(STACK_BYTES) {
+                match pool.reserve(STACK_BYTES) {
                     Ok(()) => more += 1,
                     Err(error) => break error,
                 }
             };
-            assert_eq!((error.kind(), more), (ErrorKind::OutOfMemory, 64 + 128 - PROMISED), "{error}");
-            pool.withdraw(STACK_BYTES);
-            pool.promise(STACK_BYTES).unwrap();
-            assert!(pool.promise(STACK_BYTES).is_err());
-            let stacks: Vec<_> = (0..64 + 128).map(|_| pool.take_promised(STACK_BYTES).unwrap()).collect();
+            assert_eq!((error.kind(), more), (ErrorKind::OutOfMemory, 64 + 128 - RESERVED), "{error}");
+            pool.unreserve(STACK_BYTES);
+            pool.reserve(STACK_BYTES).unwrap();
+            assert!(pool.reserve(STACK_BYTES).is_err());
+            let stacks: Vec<_> = (0..64 + 128).map(|_| pool.take_reserved(STACK_BYTES).unwrap()).collect();
             assert!(pool.take(STACK_BYTES).is_err());
             stacks.into_iter().for_each(|stack| pool.give_back(stack));
             // SAFETY: the structure is valid.

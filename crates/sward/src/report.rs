@@ -20,7 +20,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use sward_coroutine::say_last;
+use sward_coroutine::write_stderr;
 
 /// The name of the OS thread that writes; the kernel cuts off at 15 bytes.
 pub(crate) const THREAD: &str = "sward-report";
@@ -97,7 +97,7 @@ pub(crate) fn post(text: String) {
     if state.writer != Some(std::process::id()) && !start_writer(&mut state) {
         drop(state);
         // No OS thread is to be had: as well as can be.
-        return say_last(text.as_bytes());
+        return write_stderr(text.as_bytes());
     }
     if state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES_MAX {
         state.lost += 1;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sward_coroutine::say_last;
+use sward_coroutine::write_stderr;
 
 use super::census::{self, Depth, State};
 use super::console;
@@ -85,7 +85,7 @@ impl StandstillWatch {
         }
         if self.watch == DeadlockWatch::Abort {
             report::flush();
-            say_last(format!("sward: {found}\n").as_bytes());
+            write_stderr(format!("sward: {found}\n").as_bytes());
             std::process::abort();
         }
         match census.threads.iter().find(|seen| shared.is_main(seen.task())) {

@@ -63,10 +63,10 @@ impl Worker {
         let order = StackOrder::unpromised(bytes);
         let redeemed = self.shared().redeemed(self.index());
         if redeemed.some.load(Ordering::Relaxed) {
-            redeemed.take(|bytes| self.stacks.borrow_mut().withdraw(bytes));
+            redeemed.take(|bytes| self.stacks.borrow_mut().unreserve(bytes));
         }
         // (A size that the order cannot say is refused.)
-        self.stacks.borrow_mut().promise(bytes)?;
+        self.stacks.borrow_mut().reserve(bytes)?;
         Ok(order.promised_by(self.index()))
     }
 
@@ -86,7 +86,7 @@ impl Worker {
     #[inline]
     pub(super) fn fill_order(&self, order: StackOrder) -> io::Result<Stack> {
         if order.promiser() == Some(self.index()) {
-            return self.stacks.borrow_mut().take_promised(order.bytes());
+            return self.stacks.borrow_mut().take_reserved(order.bytes());
         }
         let stack = self.stacks.borrow_mut().take(order.bytes())?;
         self.forget_order(order);
@@ -97,7 +97,7 @@ impl Worker {
     pub(super) fn forget_order(&self, order: StackOrder) {
         match order.promiser() {
             Some(worker) if worker == self.index() => {
-                self.stacks.borrow_mut().withdraw(order.bytes());
+                self.stacks.borrow_mut().unreserve(order.bytes());
             }
             Some(worker) => self.shared().redeemed(worker).add(order.bytes()),
             None => {}

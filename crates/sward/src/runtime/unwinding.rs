@@ -3,7 +3,7 @@
 //! A blocking call suspends its green thread while that unwinds, too: in a destructor, whatever it unwinds from. Several threads of a
 //! worker can be in the middle of it at once, since the unwinder keeps its state on the thread's own stack and in the exception. std
 //! counts panics for each *OS* thread, so a thread that suspends takes its share of that count along
-//! (`sward_coroutine::lift_panics`). Hence [`std::thread::panicking`] is always true of the running green thread alone, and this
+//! (`sward_coroutine::detach_panics`). Hence [`std::thread::panicking`] is always true of the running green thread alone, and this
 //! library, foreign code and std's own locks may ask it as ever.
 //!
 //! The depth is that count: 0, or how many panics, cancels and timeouts are unwinding the thread, each in a destructor of
@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::num::NonZeroU64;
 
-use sward_coroutine::{lay_panics, lift_panics, panic_count};
+use sward_coroutine::{attach_panics, detach_panics, panic_count};
 
 use super::current::with_current_task;
 use super::task::Local;
@@ -32,12 +32,12 @@ pub(crate) struct Unwinding {
 impl Unwinding {
     /// The thread suspends and unwinds: puts its panics aside. [`Unwinding::resumed`] takes them back.
     pub(super) fn suspends(&self) {
-        self.depth.set(lift_panics());
+        self.depth.set(detach_panics());
     }
 
     /// See [`Unwinding::suspends`].
     pub(super) fn resumed(&self) {
-        lay_panics(self.depth.take());
+        attach_panics(self.depth.take());
     }
 
     /// Whether the thread, which is suspended, unwinds.

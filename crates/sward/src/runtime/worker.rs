@@ -325,7 +325,7 @@ impl Worker {
                 return;
             }
         };
-        let local = stack.place(Local::new());
+        let local = stack.push(Local::new());
         // SAFETY: just placed; the stack is the task's until `finish`.
         let local = unsafe { local.as_ref() };
         local.spans.open(&task);

@@ -1,12 +1,12 @@
-//! The stacks of one size in a pool: those that are free, and slots that nobody has had yet.
+//! The stacks of one size in a pool: free ones, and slots that have never been used.
 //!
 //! ```text
-//!   slabs:  [ all cut into slots ] [ cut up to cut │ not yet ] [ not yet ]
+//!   slabs:  [ all cut into slots ] [ cut up to cut │ uncut ] [ uncut ]
 //!                                  ^ cutting
 //!   free:   [ 0 .. trimmed: no memory │ .. settled │ .. low │ .. used in this period, 16 hot ]  <── give_back, take ──>
 //! ```
 //!
-//! Protocol of promises: `promised <= free.len() + ready`. Whoever promises sees to it, and whoever takes lowers both sides.
+//! Invariant: `reserved <= free.len() + ready`. `reserve` establishes it; `take` lowers both sides by one.
 
 use std::io;
 
@@ -15,45 +15,44 @@ use crate::pool::StackStatistics;
 use crate::slab::Slab;
 use crate::stack::Stack;
 
-/// How many stacks of each size, those that go out next, are not trimmed.
+/// The last so many free stacks, which are reused next, are not trimmed.
 const HOT_STACKS: usize = 16;
 
-/// The top of a stack is fetched into the cache this many stacks before it goes out.
+/// The top of a stack is prefetched this many stacks before the stack is taken.
 const AHEAD: usize = 4;
 
 /// See the head of the file.
 #[derive(Debug)]
-pub(crate) struct Class {
-    /// Size of a stack in bytes, without its guard.
+pub(crate) struct SizeClass {
+    /// The size of a stack in bytes, without its guard.
     pub(crate) stack_bytes: usize,
-    /// Stacks that came back, last in, first out.
+    /// Free stacks, reused LIFO.
     free: Vec<Stack>,
-    /// How few there were in `free` at some moment of this period. As only the end of `free` moves, the first so many
-    /// have been there all the time: one number says it all.
+    /// The shortest that `free` has been in this period. Only its end changes, so the first so many stacks were free all the time.
     low: usize,
-    /// The first so many of `free` have been there since the last period began.
+    /// The first so many of `free` have been free since the last period began.
     settled: usize,
     /// The first so many of `free` have been trimmed.
     trimmed: usize,
     /// Oldest first.
     slabs: Vec<&'static Slab>,
-    /// Which slab is being cut; those before it are cut up.
+    /// The slab that is being cut into slots; those before it are cut up.
     cutting: usize,
-    /// How many slots of that slab have been handed out ever.
+    /// How many slots of that slab have been cut.
     cut: usize,
-    /// How many slots of all slabs have never been handed out.
+    /// How many slots of all slabs have not been cut.
     uncut: usize,
-    /// How many of these can be handed out without another look at the kernel's limits. While guards are not scarce, all.
+    /// How many of these can be cut without exceeding the budget of guards: all, unless guards are limited.
     ready: usize,
-    /// How many of these have a place in the budget of guards.
+    /// How many of these have a claimed guard.
     claimed: usize,
-    /// How many stacks have been promised and not taken.
-    promised: usize,
+    /// How many stacks are reserved and not yet taken.
+    reserved: usize,
 }
 
-impl Class {
-    pub(crate) fn new(stack_bytes: usize) -> Class {
-        Class {
+impl SizeClass {
+    pub(crate) fn new(stack_bytes: usize) -> SizeClass {
+        SizeClass {
             stack_bytes,
             free: Vec::new(),
             low: 0,
@@ -65,42 +64,42 @@ impl Class {
             uncut: 0,
             ready: 0,
             claimed: 0,
-            promised: 0,
+            reserved: 0,
         }
     }
 
-    /// Promises one more stack.
+    /// Reserves one more stack.
     ///
     /// # Errors
-    /// There is none, and the kernel refuses more.
+    /// All are reserved, and the kernel refuses more.
     #[inline]
-    pub(crate) fn promise(&mut self, pool: u64, guards: Guards) -> io::Result<()> {
-        if self.promised >= self.free.len() + self.ready {
-            self.provide(pool, guards)?;
+    pub(crate) fn reserve(&mut self, pool: u64, guards: Guards) -> io::Result<()> {
+        if self.reserved >= self.free.len() + self.ready {
+            self.add_slot(pool, guards)?;
         }
-        self.promised += 1;
+        self.reserved += 1;
         Ok(())
     }
 
-    pub(crate) fn withdraw(&mut self) {
-        debug_assert!(self.promised > 0, "a promise is withdrawn that was not given");
-        self.promised = self.promised.saturating_sub(1);
+    pub(crate) fn unreserve(&mut self) {
+        debug_assert!(self.reserved > 0, "only a reserved stack can be unreserved");
+        self.reserved = self.reserved.saturating_sub(1);
     }
 
-    /// Takes a stack that has been promised.
+    /// Takes a stack that was reserved.
     ///
     /// # Errors
     /// The kernel refuses to guard it.
     #[inline]
     pub(crate) fn take(&mut self, guards: Guards) -> io::Result<Stack> {
-        self.withdraw();
+        self.unreserve();
         match self.free.pop() {
             Some(stack) => {
                 let left = self.free.len();
                 self.low = self.low.min(left);
                 self.settled = self.settled.min(left);
                 self.trimmed = self.trimmed.min(left);
-                if let Some(soon) = left.checked_sub(AHEAD).map(|place| &self.free[place]) {
+                if let Some(soon) = left.checked_sub(AHEAD).map(|index| &self.free[index]) {
                     soon.prefetch();
                 }
                 Ok(stack)
@@ -116,13 +115,13 @@ impl Class {
 
     /// Makes one more slot ready.
     #[cold]
-    fn provide(&mut self, pool: u64, guards: Guards) -> io::Result<()> {
-        let are_scarce = guard::are_scarce(guards);
+    fn add_slot(&mut self, pool: u64, guards: Guards) -> io::Result<()> {
+        let are_limited = guard::are_limited(guards);
         if self.ready == self.uncut {
             let slab = Slab::map(self.stack_bytes, self.slabs.last().copied(), pool, self.slabs.len())?;
             self.slabs.push(slab);
             self.uncut += slab.slots();
-            self.ready += if are_scarce { 0 } else { slab.slots() };
+            self.ready += if are_limited { 0 } else { slab.slots() };
         }
         if self.ready < self.uncut {
             guard::claim(self.stack_bytes)?;
@@ -135,7 +134,7 @@ impl Class {
     /// Cuts a new slot off the first slab that has one.
     #[cold]
     fn cut_slot(&mut self, guards: Guards) -> io::Result<Stack> {
-        debug_assert!(self.uncut > 0, "what was promised is there");
+        debug_assert!(self.uncut > 0, "a reserved stack is free or uncut");
         if self.cut == self.slabs[self.cutting].slots() {
             self.cutting += 1;
             self.cut = 0;
@@ -164,7 +163,7 @@ impl Class {
         self.trimmed < self.cold()
     }
 
-    /// The first so many of `free` are not hot.
+    /// Returns how many of `free`, from the first, may be trimmed.
     fn cold(&self) -> usize {
         self.free.len().saturating_sub(HOT_STACKS)
     }
@@ -175,14 +174,14 @@ impl Class {
         let Some(stacks) = self.free.get_mut(self.trimmed..end) else {
             return 0;
         };
-        // No mincore first: it costs a call as well, and misses pages that are swapped out.
+        // Asking `mincore` first would cost a system call as well, and miss pages that are swapped out.
         stacks.iter_mut().for_each(Stack::release);
         let count = stacks.len();
         self.trimmed = end;
         count
     }
 
-    /// Adds what there is to `statistics`.
+    /// Adds its stacks to `statistics`.
     pub(crate) fn count(&self, statistics: &mut StackStatistics) {
         let slots: usize = self.slabs.iter().map(|slab| slab.slots()).sum();
         statistics.slabs += self.slabs.len();
@@ -191,7 +190,7 @@ impl Class {
         statistics.free += self.free.len();
     }
 
-    /// Unmaps the slabs of which no stack is out, and forgets all.
+    /// Unmaps the slabs without stacks in use, and forgets all slabs.
     pub(crate) fn unmap_slabs(&mut self) {
         guard::return_claims(self.claimed);
         let slots_cut = |index: usize, slab: &Slab| match index.cmp(&self.cutting) {
@@ -199,15 +198,14 @@ impl Class {
             std::cmp::Ordering::Equal => self.cut,
             std::cmp::Ordering::Greater => 0,
         };
-        let mut stacks_out: Vec<usize> =
+        let mut in_use: Vec<usize> =
             self.slabs.iter().enumerate().map(|(index, slab)| slots_cut(index, slab)).collect();
         for stack in self.free.drain(..) {
-            stacks_out[stack.slab().index] -= 1;
+            in_use[stack.slab().index] -= 1;
         }
-        for (slab, stacks_out) in self.slabs.drain(..).zip(stacks_out) {
-            if stacks_out == 0 {
-                // SAFETY: every stack that was cut from it was in `free`, and is gone; the class hands out no
-                // more.
+        for (slab, in_use) in self.slabs.drain(..).zip(in_use) {
+            if in_use == 0 {
+                // SAFETY: every stack cut from it was in `free`, which is now empty, and nothing is cut from it any more.
                 unsafe { slab.unmap() };
             }
         }

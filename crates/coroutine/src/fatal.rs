@@ -1,22 +1,24 @@
-//! What a process says on standard error before it aborts. Nobody else can say it later, so it is written here and now; but whoever
-//! supervises the process waits for its end, so a standard error that takes nothing is given up after a moment.
+//! The last message of a process that aborts, on standard error.
 //!
-//! Everything here is async-signal-safe, but for the formatting of what is not ours: no allocation, no lock, only `poll` and `write`.
+//! The message is written at once, since no code runs later. But a supervisor waits for the process to end, so writing gives up if standard
+//! error accepts nothing for a tenth of a second.
+//!
+//! Everything here is async-signal-safe, except the formatting of foreign types: no allocation, no lock, only `poll` and `write`.
 
 use std::fmt::{self, Write};
 use std::process;
 
-/// How long standard error may take nothing before it is given up, in milliseconds.
-const PATIENCE_MS: libc::c_int = 100;
+/// How long to wait for standard error to accept more, in milliseconds.
+const TIMEOUT_MS: libc::c_int = 100;
 
-/// How often a write may be interrupted, or fail although `poll` has said that it would not.
+/// How often a write may be interrupted, or block although `poll` said that it would not.
 const FAILURES_MAX: u32 = 100;
 
-/// What is written at once, in bytes: far less than the room that a pipe has left when `poll` says that it has any (PIPE_BUF).
+/// The most that one call writes, in bytes. A pipe that `poll` reports as writable has room for far more (PIPE_BUF).
 const PIECE_BYTES: usize = 512;
 
-/// Writes to standard error, and gives up when it does not take anything. Async-signal-safe.
-pub fn say_last(mut bytes: &[u8]) {
+/// Writes to standard error, and gives up if it accepts nothing for a tenth of a second. Async-signal-safe.
+pub fn write_stderr(mut bytes: &[u8]) {
     let mut failures = 0;
     while !bytes.is_empty() && failures < FAILURES_MAX && is_ready() {
         let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
@@ -31,17 +33,17 @@ pub fn say_last(mut bytes: &[u8]) {
     }
 }
 
-/// Ends the process by SIGABRT, with a message as std's runtime has them: `fatal runtime error: MESSAGE, aborting`.
+/// Aborts the process (SIGABRT) with a message in the form of std's: `fatal runtime error: MESSAGE, aborting`.
 pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     let mut text = Text::new();
     // What does not fit is cut off.
     let _ = write!(text, "fatal runtime error: {message}, aborting");
     text.end_line();
-    say_last(text.as_bytes());
+    write_stderr(text.as_bytes());
     process::abort();
 }
 
-/// Text in a fixed buffer; what does not fit is cut off.
+/// Text in a buffer of fixed size. What does not fit is cut off.
 pub(crate) struct Text {
     bytes: [u8; 512],
     length: usize,
@@ -73,7 +75,7 @@ impl Text {
         self.push(&digits[first..]);
     }
 
-    /// Ends the line, also of a text that has been cut off.
+    /// Ends the line, even if the text was cut off.
     fn end_line(&mut self) {
         self.length = self.length.min(self.bytes.len() - 1);
         self.push(b"\n");
@@ -91,12 +93,12 @@ impl Write for Text {
     }
 }
 
-/// Waits until standard error takes something, or says that it never will. False: it has not, for too long.
+/// Waits until standard error accepts something, or reports an error. Returns false after the timeout.
 fn is_ready() -> bool {
     let mut watched = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     loop {
         // SAFETY: one entry, and it is valid.
-        match unsafe { libc::poll(&mut watched, 1, PATIENCE_MS) } {
+        match unsafe { libc::poll(&mut watched, 1, TIMEOUT_MS) } {
             -1 if errno() == libc::EINTR => {}
             ready => return ready > 0,
         }
@@ -104,7 +106,7 @@ fn is_ready() -> bool {
 }
 
 fn errno() -> libc::c_int {
-    // SAFETY: the calling thread's own.
+    // SAFETY: the address is that of the calling thread's own variable.
     unsafe { *libc::__errno_location() }
 }
 
