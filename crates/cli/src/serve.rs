@@ -183,7 +183,7 @@ impl Serve {
         match model {
             Model::Green => writeln!(text, "  workers      {}", bound.workers())?,
             Model::Processes => writeln!(text, "  processes    {}", bound.workers())?,
-            Model::Blocking | Model::Threads => {}
+            _ => {}
         }
         if let Some(descriptors) = descriptors {
             let advice =

@@ -44,7 +44,6 @@ impl Coroutine {
     ///
     /// # Safety
     /// What `main` borrows must live until `main` has returned, or until the coroutine is dropped before its first resume.
-
     pub unsafe fn new<F: FnOnce(&Suspender)>(stack: Stack, main: F) -> Coroutine {
         if mem::size_of::<F>() > MAIN_BYTES_MAX || mem::align_of::<F>() > MAIN_BYTES_MAX {
             let main = Box::new(main);

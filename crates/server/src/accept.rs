@@ -1,4 +1,4 @@
-//! The accept loop, which is the same in every model, and what happens around a handler.
+//! The accept loop, the same in every model, and the call of a handler.
 
 use std::any::Any;
 use std::io::{self, ErrorKind};
@@ -12,25 +12,25 @@ use sward::net::TcpListener;
 use sward::report;
 use sward::thread::Cancelled;
 
+use crate::advice;
 use crate::connection::Connection;
 use crate::escaped::Escaped;
 use crate::running::Running;
-use crate::shortage;
 
-/// How long an accept loop waits, while something is short, for a connection to end.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long an accept loop waits for a connection to end while a resource is exhausted.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A shortage is over when there has been none for so long; the next one is reported again.
-const OUTAGE: Duration = Duration::from_secs(10);
+/// An outage is over after this long without an error; the next one is reported again.
+const OUTAGE_END: Duration = Duration::from_secs(10);
 
-/// Accepts until the server is stopping, and hands each connection to `start`, which says if it could not begin to serve it.
+/// Accepts until the server is stopping, and passes each connection to `start`. If `start` fails, the connection is closed.
 pub(crate) fn accept_connections(
     running: &Arc<Running>,
     listener: &TcpListener,
     mut start: impl FnMut(Connection) -> io::Result<()>,
 ) {
-    let mut shortage = Shortage { last: None };
-    while running.connections.wait_for_place() {
+    let mut outage = Outage { last_error: None };
+    while running.connections.wait_for_capacity() {
         let started = match listener.accept() {
             Ok((stream, peer)) => match Connection::open(running, stream, peer) {
                 Some(connection) => {
@@ -38,31 +38,31 @@ pub(crate) fn accept_connections(
                 }
                 None => return,
             },
-            Err(error) => match Refusal::of(&error) {
-                Refusal::Gone => Ok(()),
-                Refusal::ShutDown => return,
-                Refusal::Short => Err(("accepting", error)),
+            Err(error) => match AcceptFailure::of(&error) {
+                AcceptFailure::ClientLeft => Ok(()),
+                AcceptFailure::ShutDown => return,
+                AcceptFailure::Exhausted => Err(("accepting", error)),
             },
         };
         if let Err((attempted, error)) = started {
-            shortage.report(attempted, &error);
-            running.connections.wait_for_departure(PATIENCE);
+            outage.report(attempted, &error);
+            running.connections.wait_for_end(RETRY_DELAY);
         }
     }
 }
 
-/// Why `accept` did not give a connection.
-enum Refusal {
-    /// It went away before it was accepted. Others may be waiting.
-    Gone,
-    /// The listener has been shut down: by our own stop, or by that of a process which shares it.
+/// Why `accept` returned no connection.
+enum AcceptFailure {
+    /// The client left before it was accepted. Others may be waiting.
+    ClientLeft,
+    /// The listener was shut down: by our own stop, or by that of a process that shares it.
     ShutDown,
-    /// Descriptors or memory are short, or the kernel has a reason that is not known here.
-    Short,
+    /// Descriptors or memory are exhausted, or the kernel has another reason.
+    Exhausted,
 }
 
-impl Refusal {
-    fn of(error: &io::Error) -> Refusal {
+impl AcceptFailure {
+    fn of(error: &io::Error) -> AcceptFailure {
         use Errno::{
             EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EINVAL, ENETDOWN, ENETUNREACH, ENONET,
             ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO,
@@ -70,38 +70,38 @@ impl Refusal {
         match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
             // accept(2): errors that are already pending on the new socket, to be treated as EAGAIN. EPERM: a firewall.
             EAGAIN | ECONNABORTED | EINTR | EPERM | EPROTO | ENETDOWN | ENOPROTOOPT | EHOSTDOWN | ENONET
-            | EHOSTUNREACH | EOPNOTSUPP | ENETUNREACH => Refusal::Gone,
-            EINVAL => Refusal::ShutDown,
-            _ => Refusal::Short,
+            | EHOSTUNREACH | EOPNOTSUPP | ENETUNREACH => AcceptFailure::ClientLeft,
+            EINVAL => AcceptFailure::ShutDown,
+            _ => AcceptFailure::Exhausted,
         }
     }
 }
 
-/// Says once per outage that something is short.
-struct Shortage {
-    last: Option<Instant>,
+/// A time in which accepting fails. It is reported once.
+struct Outage {
+    last_error: Option<Instant>,
 }
 
-impl Shortage {
+impl Outage {
     fn report(&mut self, attempted: &str, error: &io::Error) {
         let now = Instant::now();
-        if self.last.is_none_or(|last| now.duration_since(last) > OUTAGE) {
-            let error = shortage::explain(attempted, error);
+        if self.last_error.is_none_or(|last| now.duration_since(last) > OUTAGE_END) {
+            let error = advice::explain(attempted, error);
             report(format_args!("sward: {error}; serving goes on, new clients wait for others to leave"));
         }
-        self.last = Some(now);
+        self.last_error = Some(now);
     }
 }
 
-/// Runs the handler on a connection, and counts how it ended. A panic ends the connection and not the server.
+/// Calls the handler with a connection, and counts how it ended. A panic ends the connection, not the server.
 pub(crate) fn serve_connection<H>(running: &Running, handler: &H, connection: Connection)
 where
     H: Fn(Connection) -> io::Result<()>,
 {
-    let (peer, _place) = (connection.peer_addr(), connection.place());
-    // The error's own code, its text and its destructor, is the handler's, too.
+    let (peer, _permit) = (connection.peer_addr(), connection.permit());
+    // Formatting and dropping the error is the handler's code, too, and may panic.
     let serve = || match handler(connection) {
-        Err(error) if !is_departure(&error) => Some(error.to_string()),
+        Err(error) if !is_routine(&error) => Some(error.to_string()),
         Ok(()) | Err(_) => None,
     };
     match catch_unwind(AssertUnwindSafe(serve)) {
@@ -110,7 +110,7 @@ where
             running.counters.failed.fetch_add(1, Ordering::Relaxed);
             report(format_args!("sward: connection from {peer}: {}", Escaped(&error)));
         }
-        // The runtime ends, and takes this thread with it.
+        // The runtime ends, and has cancelled this thread.
         Err(payload) if payload.is::<Cancelled>() => resume_unwind(payload),
         Err(payload) => {
             running.counters.panicked.fetch_add(1, Ordering::Relaxed);
@@ -121,16 +121,16 @@ where
     }
 }
 
-/// Drops what a handler has panicked with, which may panic once more.
+/// Drops the payload of a panic, which may panic in turn.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Whoever panics without end is not dropped.
+        // The second payload is leaked, or this could go on without end.
         std::mem::forget(next);
     }
 }
 
-/// Whether an error only says that the client has left, or that it said nothing for too long.
-fn is_departure(error: &io::Error) -> bool {
+/// Returns whether an error only means that the client has left, or was idle for too long.
+fn is_routine(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::BrokenPipe

@@ -1,4 +1,4 @@
-//! A connection as its handler sees it: `Read + Write`, by value or by reference, counted, with the idle timeout.
+//! A connection as its handler sees it: `Read + Write`, by value or by reference, with counters and the idle timeout.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -12,42 +12,42 @@ use crate::running::Running;
 
 /// A client's connection. Dropping it closes it.
 ///
-/// `&Connection` reads and writes, too, so that two threads can share one: one for each direction.
+/// `&Connection` reads and writes, too, so that two threads can share a connection, one for each direction.
 pub struct Connection {
     stream: Arc<TcpStream>,
     peer: SocketAddr,
     messages: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// A read or write has waited for the whole idle timeout.
+    /// Whether a read or write has timed out.
     idle: AtomicBool,
-    /// Given back after the socket is closed: fields are dropped in order.
-    place: Arc<Place>,
+    /// Released after the socket is closed: fields are dropped in order.
+    permit: Arc<Permit>,
 }
 
-/// A place among the open connections. It is taken until the connection is closed *and* its handler's outcome is counted,
-/// so that whoever waits for the last one to leave finds the counters complete.
-pub(crate) struct Place {
-    number: u64,
+/// A permit for one open connection. It is held until the connection is closed *and* its handler's outcome is counted,
+/// so the counters are complete when the last permit is released.
+pub(crate) struct Permit {
+    id: u64,
     running: Arc<Running>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.running.connections.leave(self.number);
+        self.running.connections.release(self.id);
     }
 }
 
 impl Connection {
-    /// Takes a place for a new client, and waits for one if need be. `None`: the server is stopping.
+    /// Acquires a permit for a new client, and waits for one if need be. Returns `None` if the server is stopping.
     pub(crate) fn open(running: &Arc<Running>, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
         if running.idle_timeout().is_some() {
-            // Both only fail for a zero duration, which the builder has refused.
+            // Both fail only for a zero duration, which the builder rejects.
             let _ = stream.set_read_timeout(running.idle_timeout());
             let _ = stream.set_write_timeout(running.idle_timeout());
         }
         let stream = Arc::new(stream);
-        let number = running.connections.enter(&stream)?;
+        let id = running.connections.acquire(&stream)?;
         running.counters.connections.fetch_add(1, Ordering::Relaxed);
         Some(Connection {
             stream,
@@ -56,21 +56,21 @@ impl Connection {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             idle: AtomicBool::new(false),
-            place: Arc::new(Place { number, running: Arc::clone(running) }),
+            permit: Arc::new(Permit { id, running: Arc::clone(running) }),
         })
     }
 
-    /// For whoever counts how the handler ended.
-    pub(crate) fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.place)
+    /// Returns a share of its permit, to be held until the handler's outcome is counted.
+    pub(crate) fn permit(&self) -> Arc<Permit> {
+        Arc::clone(&self.permit)
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The socket, for its options and [`shutdown`](TcpStream::shutdown). What is read or written through it directly is not counted.
+    /// Returns the socket, for its options and [`shutdown`](TcpStream::shutdown). Direct reads and writes are not counted.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -90,9 +90,9 @@ impl Connection {
         Ok(length)
     }
 
-    /// A socket's time-out is called `WouldBlock`; here it can only be the idle timeout.
+    /// Turns a socket's time-out, which has the kind `WouldBlock`, into the error of the idle timeout.
     fn explain(&self, error: io::Error) -> io::Error {
-        match (error.kind(), self.place.running.idle_timeout()) {
+        match (error.kind(), self.permit.running.idle_timeout()) {
             (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(timeout)) => {
                 self.idle.store(true, Ordering::Relaxed);
                 io::Error::new(ErrorKind::TimedOut, format!("nothing moved for {timeout:?}"))
@@ -152,13 +152,13 @@ impl Write for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Place { number, ref running } = *self.place;
+        let Permit { id, ref running } = *self.permit;
         let counters = &running.counters;
         counters.messages.fetch_add(*self.messages.get_mut(), Ordering::Relaxed);
         counters.bytes_in.fetch_add(*self.bytes_in.get_mut(), Ordering::Relaxed);
         counters.bytes_out.fetch_add(*self.bytes_out.get_mut(), Ordering::Relaxed);
         counters.idle.fetch_add(u64::from(*self.idle.get_mut()), Ordering::Relaxed);
-        running.connections.close(number);
+        running.connections.close(id);
     }
 }
 

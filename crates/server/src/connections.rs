@@ -1,14 +1,14 @@
-//! Who is connected, and whether the server is stopping: the state that accept loops and the one who drains wait on.
+//! The open connections, their limit, and whether the server is stopping. Accept loops and the main thread wait for changes.
 //!
 //! | waits | for | woken by |
 //! |---|---|---|
-//! | an accept loop at the limit | a place | a departure, the stop |
-//! | an accept loop without descriptors | a departure, or 100 ms | a departure, the stop |
+//! | an accept loop at the limit | a permit | the end of a connection, the stop |
+//! | an accept loop without descriptors | the end of a connection, or 100 ms | the end of a connection, the stop |
 //! | the main thread | the stop | the stop |
-//! | the main thread, draining | nobody being left, or the deadline | departures |
+//! | the main thread, draining | the end of all connections, or the deadline | the end of a connection |
 //!
-//! Protocol: a waiter looks, enters itself into the list of what it waits for, lets go of the lock and parks; whoever changes the
-//! state takes the list and unparks. The park token keeps a wake-up that comes in between. The lock is never
+//! Protocol: under the lock, a waiter checks the state and adds itself to a list; then it unlocks and parks. A thread that changes the
+//! state takes the list and unparks the waiters. The park token keeps a wake-up that comes in between. The lock is never
 //! held across a blocking call, so green threads and OS threads may share it.
 
 use std::collections::HashMap;
@@ -22,145 +22,144 @@ use sward::thread::{self, Thread};
 /// The open connections of a server.
 pub(crate) struct Connections {
     /// How many there may be at once.
-    most: usize,
-    state: Mutex<State>,
+    limit: usize,
+    table: Mutex<Table>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Keyed by place, a number that is given once. `None`: closed, and its handler is still at work.
+struct Table {
+    /// By permit, whose number is never used again. `None`: the socket is closed, but the handler still runs.
     open: HashMap<u64, Option<Arc<TcpStream>>>,
-    next_place: u64,
+    next_permit: u64,
     /// How many connections have ended.
-    departed: u64,
+    ended: u64,
     stopping: bool,
-    await_departure: Vec<Thread>,
-    await_stop: Vec<Thread>,
+    awaiting_end: Vec<Thread>,
+    awaiting_stop: Vec<Thread>,
 }
 
 impl Connections {
-    /// Nobody is connected.
-    pub(crate) fn new(most: Option<usize>) -> Connections {
-        Connections { most: most.unwrap_or(usize::MAX), state: Mutex::default() }
+    pub(crate) fn new(limit: Option<usize>) -> Connections {
+        Connections { limit: limit.unwrap_or(usize::MAX), table: Mutex::default() }
     }
 
-    /// Takes a place for `stream`, and waits for one if there is none. `None`: the server is stopping.
-    pub(crate) fn enter(&self, stream: &Arc<TcpStream>) -> Option<u64> {
-        let place = self.wait_for_departure_until(None, |state| {
-            if state.stopping {
+    /// Acquires a permit for `stream`, and waits at the limit. Returns `None` if the server is stopping.
+    pub(crate) fn acquire(&self, stream: &Arc<TcpStream>) -> Option<u64> {
+        let permit = self.wait_for_end_until(None, |table| {
+            if table.stopping {
                 return Some(None);
             }
-            (state.open.len() < self.most).then(|| {
-                let place = state.next_place;
-                state.next_place += 1;
-                state.open.insert(place, Some(Arc::clone(stream)));
-                Some(place)
+            (table.open.len() < self.limit).then(|| {
+                let permit = table.next_permit;
+                table.next_permit += 1;
+                table.open.insert(permit, Some(Arc::clone(stream)));
+                Some(permit)
             })
         });
-        place.flatten()
+        permit.flatten()
     }
 
-    /// Lets go of a place's socket, so that its owner can close it. The owner calls it, since a socket is closed on its own worker.
-    pub(crate) fn close(&self, place: u64) {
-        let stream = self.lock().open.get_mut(&place).and_then(Option::take);
+    /// Drops this table's share of a permit's socket, so that the owner closes it, on its own worker.
+    pub(crate) fn close(&self, permit: u64) {
+        let stream = self.lock().open.get_mut(&permit).and_then(Option::take);
         drop(stream);
     }
 
-    /// Gives a place back, closed before.
-    pub(crate) fn leave(&self, place: u64) {
+    /// Releases a permit, whose socket was [closed](Connections::close) before.
+    pub(crate) fn release(&self, permit: u64) {
         let waiting = {
-            let mut state = self.lock();
-            state.departed += 1;
-            state.open.remove(&place);
-            std::mem::take(&mut state.await_departure)
+            let mut table = self.lock();
+            table.ended += 1;
+            table.open.remove(&permit);
+            std::mem::take(&mut table.awaiting_end)
         };
         unpark(waiting);
     }
 
-    /// Waits until there is a place, and does not take it. False: the server is stopping.
-    pub(crate) fn wait_for_place(&self) -> bool {
-        let found = self.wait_for_departure_until(None, |state| {
-            if state.stopping { Some(false) } else { (state.open.len() < self.most).then_some(true) }
+    /// Waits until a permit is available, without acquiring it. Returns false if the server is stopping.
+    pub(crate) fn wait_for_capacity(&self) -> bool {
+        let found = self.wait_for_end_until(None, |table| {
+            if table.stopping { Some(false) } else { (table.open.len() < self.limit).then_some(true) }
         });
         found == Some(true)
     }
 
-    /// Waits until a connection ends, the server is stopping, or `patience` is over.
-    pub(crate) fn wait_for_departure(&self, patience: Duration) {
-        let before = self.lock().departed;
-        let _ = self.wait_for_departure_until(Some(Instant::now() + patience), |state| {
-            (state.stopping || state.departed != before).then_some(())
+    /// Waits until a connection ends, the server is stopping, or the timeout has passed.
+    pub(crate) fn wait_for_end(&self, timeout: Duration) {
+        let before = self.lock().ended;
+        let _ = self.wait_for_end_until(Some(Instant::now() + timeout), |table| {
+            (table.stopping || table.ended != before).then_some(())
         });
     }
 
-    /// Waits until nobody is connected, until `deadline` if there is one. False: it has passed before.
+    /// Waits until no connection is open. Returns false if the deadline passes before.
     pub(crate) fn wait_until_empty(&self, deadline: Option<Instant>) -> bool {
-        self.wait_for_departure_until(deadline, |state| state.open.is_empty().then_some(())).is_some()
+        self.wait_for_end_until(deadline, |table| table.open.is_empty().then_some(())).is_some()
     }
 
-    /// How many are connected.
+    /// Returns how many connections are open.
     pub(crate) fn count(&self) -> usize {
         self.lock().open.len()
     }
 
-    /// Ends both directions of every open connection: their handlers read the end of the stream. Says how many there were.
+    /// Shuts down every open connection in both directions, so its handler reads the end of the stream. Returns how many there were.
     pub(crate) fn shut_down(&self) -> usize {
-        let state = self.lock();
-        for stream in state.open.values().flatten() {
-            // It fails where the peer has gone already.
+        let table = self.lock();
+        for stream in table.open.values().flatten() {
+            // Fails if the peer has left already.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        state.open.len()
+        table.open.len()
     }
 
-    /// From now on nobody enters.
+    /// Stops: no more permits are given.
     pub(crate) fn stop(&self) {
-        let (before_a_place, before_the_end) = {
-            let mut state = self.lock();
-            state.stopping = true;
-            (std::mem::take(&mut state.await_departure), std::mem::take(&mut state.await_stop))
+        let (awaiting_end, awaiting_stop) = {
+            let mut table = self.lock();
+            table.stopping = true;
+            (std::mem::take(&mut table.awaiting_end), std::mem::take(&mut table.awaiting_stop))
         };
-        unpark(before_a_place);
-        unpark(before_the_end);
+        unpark(awaiting_end);
+        unpark(awaiting_stop);
     }
 
-    /// Whether [`stop`](Connections::stop) has been called.
+    /// Returns whether [`stop`](Connections::stop) has been called.
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().stopping
     }
 
-    /// Waits for [`stop`](Connections::stop), until `deadline` if there is one. False: the deadline has passed before.
+    /// Waits for [`stop`](Connections::stop). Returns false if the deadline passes before.
     pub(crate) fn wait_for_stop(&self, deadline: Option<Instant>) -> bool {
-        self.wait(deadline, |state| &mut state.await_stop, |state| state.stopping.then_some(())).is_some()
+        self.wait(deadline, |table| &mut table.awaiting_stop, |table| table.stopping.then_some(())).is_some()
     }
 
-    fn wait_for_departure_until<T>(
+    fn wait_for_end_until<T>(
         &self,
         deadline: Option<Instant>,
-        look: impl FnMut(&mut State) -> Option<T>,
+        check: impl FnMut(&mut Table) -> Option<T>,
     ) -> Option<T> {
-        self.wait(deadline, |state| &mut state.await_departure, look)
+        self.wait(deadline, |table| &mut table.awaiting_end, check)
     }
 
-    /// Blocks the calling thread, green or not, until `look` finds something or the deadline passes.
+    /// Blocks the calling thread, green or not, until `check` returns a value or the deadline passes.
     fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        list: impl Fn(&mut State) -> &mut Vec<Thread>,
-        mut look: impl FnMut(&mut State) -> Option<T>,
+        list: impl Fn(&mut Table) -> &mut Vec<Thread>,
+        mut check: impl FnMut(&mut Table) -> Option<T>,
     ) -> Option<T> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             {
-                let mut state = self.lock();
-                if let Some(found) = look(&mut state) {
+                let mut table = self.lock();
+                if let Some(found) = check(&mut table) {
                     return Some(found);
                 }
                 if left.is_some_and(|left| left.is_zero()) {
                     return None;
                 }
-                let (here, waiting) = (thread::current(), list(&mut state));
-                // After a wait that timed out its entry is still there.
+                let (here, waiting) = (thread::current(), list(&mut table));
+                // After a wait that timed out, the entry is still there.
                 if waiting.iter().all(|thread| thread.id() != here.id()) {
                     waiting.push(here);
                 }
@@ -172,8 +171,8 @@ impl Connections {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,14 +1,15 @@
-//! Texts that a client may have written (an error or a panic that quotes it), on their way to the log.
+//! Escapes text that may come from a client, such as an error that quotes it, for the log.
 //!
-//! A line of the log is one report, and a terminal shows it as it is: so line feeds, escape sequences and whatever else is not printed
-//! stand there as a Rust literal has them. Quotation marks stay, and what is endless is cut off.
+//! A report is one line, which a terminal may show: so line feeds, escape sequences and other characters that do not print become escapes
+//! of Rust literals. Quotation marks stay as they are, and long text is cut off. (The measuring commands print text of several lines,
+//! which must keep its line feeds: they have another function for that.)
 
 use std::fmt::{self, Write};
 
-/// The longest text, in characters.
+/// Longer text is cut off after so many characters.
 const LENGTH_MAX: usize = 1000;
 
-/// A text as it may be printed.
+/// Displays a text in its escaped form.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {

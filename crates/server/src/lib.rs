@@ -1,5 +1,6 @@
-//! One handler, any I/O model: accepting, limits and draining around a function over `Read + Write`.
+//! A TCP server that runs one handler, a function over `Read + Write`, under any I/O model. It accepts, limits and drains.
 //!
+//! # Examples
 //! ```no_run
 //! use sward_server::{Model, Server, service};
 //!
@@ -12,30 +13,33 @@
 //! # }
 //! ```
 //!
-//! The handler and the accept loop stand once. A [`Model`] decides only what a connection runs on:
+//! The handler and the accept loop are the same in every model. A [`Model`] decides only what a connection runs on.
 //!
 //! ```text
-//!   server.rs        Server, Bound, StopHandle: settings, and the one match over the models
-//!   model/           blocking.rs · threads.rs · processes.rs · green.rs
-//!   accept.rs        the accept loop, and what happens around a handler
-//!   connection.rs    Connection: Read + Write, counted, with the idle timeout
-//!   connections.rs   who is connected: the limit, and waiting for someone to leave or for the end
-//!   running.rs       what all parts of one running server share; stopping and draining
-//!   listen.rs        listeners, one or a group on one port
-//!   signals.rs       SIGINT and SIGTERM
-//!   summary.rs       the counters
-//!   escaped.rs       texts of strangers, for the log
-//!   service.rs       upper, echo, discard, chargen
+//!   server.rs           Server, Bound, StopHandle: settings, and the one match over the models
+//!   model.rs            the models: how each starts a handler
+//!   model/processes.rs  the model with child processes
+//!   accept.rs           the accept loop, and the call of a handler
+//!   connection.rs       Connection: Read + Write, with counters and the idle timeout
+//!   connections.rs      the open connections: their limit, and waiting for their end or the stop
+//!   running.rs          what all parts of one running server share; stopping and draining
+//!   listen.rs           listeners, one or a group on one port
+//!   signals.rs          SIGINT and SIGTERM
+//!   summary.rs          the counters
+//!   escaped.rs          clients' text, escaped for the log
+//!   advice.rs           advice for exhausted resources
+//!   service.rs          upper, echo, discard, chargen
 //! ```
 //!
-//! How a server ends: [`StopHandle::stop`] (or a signal) shuts the listeners down, which wakes their accept loops in every model. Open
-//! connections go on until they end by themselves or until the [drain deadline](Server::drain). Then their sockets are
-//! shut down, so that their handlers read the end of the stream; what is green and still does not end is cancelled.
+//! How a server ends: [`StopHandle::stop`] (or a signal) shuts the listeners down, which ends their accept loops in every model. Open
+//! connections go on until they end by themselves, or until the [drain deadline](Server::drain). Then their sockets are
+//! shut down, so that their handlers read the end of the stream. Green handlers that still do not end are cancelled.
 
-// Allowed at the door alone, which is where `sward::run`'s contract is passed on: `serve` and the `run` under it.
+// Allowed only where the contract of `sward::run` is passed on: in `serve`, and where a runtime starts.
 #![deny(unsafe_code)]
 
 mod accept;
+mod advice;
 mod connection;
 mod connections;
 mod escaped;
@@ -44,7 +48,6 @@ mod model;
 mod running;
 mod server;
 pub mod service;
-mod shortage;
 mod signals;
 mod summary;
 

@@ -1,4 +1,4 @@
-//! Listeners: one, or a group on one port (SO_REUSEPORT), among which the kernel spreads the clients.
+//! Listeners: one, or a group that shares a port (SO_REUSEPORT), among which the kernel distributes the clients.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,15 +6,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use socket2::{Domain, Protocol, Socket, Type};
 use sward::net::TcpListener;
 
-use crate::shortage;
+use crate::advice;
 
-/// How many clients may wait to be accepted. The kernel cuts it to the sysctl net.core.somaxconn.
+/// How many clients may wait to be accepted. The kernel limits it to the sysctl net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
-/// Opens `count` listeners on `address`, all on the same port, also if the address leaves the choice of the port (0) to the kernel.
+/// Opens `count` listeners on `address`, all on the same port, even if the kernel chooses the port (0).
 ///
 /// # Errors
-/// The address does not resolve, or cannot be bound. The error names it.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the address does not resolve; otherwise the error of the last attempt to bind it. The
+/// message names the address.
 pub(crate) fn listen(address: &str, count: usize) -> io::Result<Vec<TcpListener>> {
     let attempted = format!("listening on {address}");
     let unknown = |error: &dyn std::fmt::Display| {
@@ -25,15 +26,15 @@ pub(crate) fn listen(address: &str, count: usize) -> io::Result<Vec<TcpListener>
     for candidate in address.to_socket_addrs().map_err(|error| unknown(&error))? {
         match listen_on(candidate, count) {
             Ok(listeners) => return Ok(listeners),
-            Err(error) => last = shortage::explain(&attempted, &error),
+            Err(error) => last = advice::explain(&attempted, &error),
         }
     }
     Err(last)
 }
 
 fn listen_on(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    // The first is bound alone and asks for company afterwards. Were it to ask first, it would join the group of
-    // another server of the same user without a word, and the two would share the clients.
+    // The first listener is bound before it sets SO_REUSEPORT. Otherwise it would silently join the group of
+    // another server of the same user, and the two would share the clients.
     let first = socket(address)?;
     first.bind(&address.into())?;
     if count > 1 {
@@ -55,9 +56,9 @@ fn listen_on(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> 
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A port whose old connections are still dying out is free.
+    // Old connections in TIME_WAIT do not block the port.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: a reply does not wait for the acknowledgement of the one before it.
+    // Accepted sockets inherit this: a reply does not wait until the previous one is acknowledged.
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
 }

@@ -1,10 +1,7 @@
-//! The models: what a connection runs on. Each is one file that says how to start a handler; all of them accept and drain
-//! through [`accept_until_stopped`].
+//! The models: what a connection runs on. A model decides how a handler is started. All models accept and drain through
+//! [`accept_until_stopped`]; in `processes.rs`, each child does.
 
-pub(crate) mod blocking;
-pub(crate) mod green;
 pub(crate) mod processes;
-pub(crate) mod threads;
 
 use std::fmt;
 use std::io;
@@ -21,6 +18,7 @@ use crate::running::Running;
 
 /// What a connection runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Model {
     /// A green thread per connection, on any engine. Each worker has a listener of its own.
     Green,
@@ -28,8 +26,8 @@ pub enum Model {
     Blocking,
     /// An OS thread per connection.
     Threads,
-    /// Child processes that share the listener, with green threads inside. A child that crashes takes only its own clients
-    /// with it and is started again.
+    /// Child processes that share the listener, each with a green thread per connection. A child that crashes loses its own clients only,
+    /// and is restarted.
     Processes,
 }
 
@@ -37,7 +35,7 @@ impl Model {
     /// Every model, the preferred one first.
     pub const ALL: [Model; 4] = [Model::Green, Model::Blocking, Model::Threads, Model::Processes];
 
-    /// The name by which a user asks for it.
+    /// Returns its name, as users write it.
     pub const fn name(self) -> &'static str {
         match self {
             Model::Green => "green",
@@ -47,7 +45,7 @@ impl Model {
         }
     }
 
-    /// What it is, in a few words.
+    /// Returns what it is, in a few words.
     pub const fn description(self) -> &'static str {
         match self {
             Model::Green => "a green thread per connection",
@@ -57,7 +55,7 @@ impl Model {
         }
     }
 
-    /// Whether an [engine](EngineKind) runs under it. In the other models each OS thread blocks in its system call.
+    /// Returns whether an [engine](EngineKind) runs under it. In the other models, each OS thread blocks in its system call.
     pub const fn has_engine(self) -> bool {
         matches!(self, Model::Green | Model::Processes)
     }
@@ -77,7 +75,7 @@ impl FromStr for Model {
     }
 }
 
-/// A name that no model has.
+/// The error for a name that no model has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownModel(String);
 
@@ -90,43 +88,87 @@ impl fmt::Display for UnknownModel {
 
 impl std::error::Error for UnknownModel {}
 
-/// What a model serves with.
-pub(crate) struct Site {
+/// What a model needs to serve.
+pub(crate) struct Setup {
     pub(crate) running: Arc<Running>,
     /// One for each accept loop.
     pub(crate) listeners: Vec<Arc<TcpListener>>,
     /// Workers or child processes.
     pub(crate) workers: usize,
     pub(crate) engine: Option<EngineKind>,
-    /// Called once, when nothing but the accepting is left to do.
+    /// Called once, right before accepting begins.
     pub(crate) announce: Option<Box<dyn FnOnce() -> io::Result<()> + Send + Sync>>,
 }
 
-impl Site {
+impl Setup {
     fn announce(&mut self) -> io::Result<()> {
         self.announce.take().map_or(Ok(()), |announce| announce())
     }
 }
 
-impl fmt::Debug for Site {
+impl fmt::Debug for Setup {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Site")
+            .debug_struct("Setup")
             .field("workers", &self.workers)
             .field("engine", &self.engine)
             .finish_non_exhaustive()
     }
 }
 
-/// Accepts on every listener, each on a thread (green or not) of its own, until the server is stopped; then drains.
+/// Serves one client after another, all on one OS thread, until stopped and drained.
+pub(crate) fn serve_blocking<H>(setup: Setup, handler: H) -> io::Result<()>
+where
+    H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+{
+    let running = Arc::clone(&setup.running);
+    accept_until_stopped(setup, move |connection| {
+        serve_connection(&running, &handler, connection);
+        Ok(())
+    })
+}
+
+/// Serves each connection on a thread of its own until stopped and drained: on OS threads outside a runtime, on green threads inside.
+pub(crate) fn serve_on_threads<H>(setup: Setup, handler: H) -> io::Result<()>
+where
+    H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+{
+    let (running, handler) = (Arc::clone(&setup.running), Arc::new(handler));
+    accept_until_stopped(setup, move |connection| {
+        let (running, handler) = (Arc::clone(&running), Arc::clone(&handler));
+        let name = connection.peer_addr().to_string();
+        Builder::new().name(name).spawn(move || serve_connection(&running, &*handler, connection)).map(drop)
+    })
+}
+
+/// Serves each connection on a green thread of its own until stopped and drained. Each worker accepts from a listener of its own.
 ///
-/// `start` begins to serve a connection, on the accept loop's thread or on another.
+/// Handlers that outlive the drain deadline, although their sockets are shut down, are cancelled by the end of the runtime.
+///
+/// # Safety
+/// The handler must keep the contract of [`sward::run`].
+#[allow(unsafe_code)]
+pub(crate) unsafe fn serve_green<H>(setup: Setup, handler: H) -> io::Result<()>
+where
+    H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+{
+    let mut runtime = sward::Builder::new().workers(setup.workers);
+    if let Some(engine) = setup.engine {
+        runtime = runtime.engine(engine);
+    }
+    // SAFETY: this crate's own code uses no thread-local values, and the handler keeps the contract of `run`, by that of this function.
+    unsafe { runtime.run(|| serve_on_threads(setup, handler)) }?
+}
+
+/// Accepts on every listener, each on a thread of its own (green or not), until the server is stopped; then drains.
+///
+/// `start` begins to serve a connection, on the thread of the accept loop or on another.
 fn accept_until_stopped(
-    mut site: Site,
+    mut setup: Setup,
     start: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<()> {
-    site.announce()?;
-    let Site { running, listeners, .. } = site;
+    setup.announce()?;
+    let Setup { running, listeners, .. } = setup;
     let start = Arc::new(start);
     let mut loops = Vec::new();
     for (worker, listener) in listeners.into_iter().enumerate() {
@@ -141,20 +183,4 @@ fn accept_until_stopped(
         }
     }
     Ok(())
-}
-
-/// Starts a thread for each connection: green inside a runtime, an OS thread outside.
-fn thread_per_connection<H>(
-    running: &Arc<Running>,
-    handler: H,
-) -> impl Fn(Connection) -> io::Result<()> + use<H>
-where
-    H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
-{
-    let (running, handler) = (Arc::clone(running), Arc::new(handler));
-    move |connection| {
-        let (running, handler) = (Arc::clone(&running), Arc::clone(&handler));
-        let name = connection.peer_addr().to_string();
-        Builder::new().name(name).spawn(move || serve_connection(&running, &*handler, connection)).map(drop)
-    }
 }

@@ -1,8 +1,8 @@
-//! What the accept loops, the connections and those who stop a server share, and how it ends.
+//! The state that all parts of one running server share, and how the server ends.
 //!
 //! ```text
 //!   running ──stop()──▶ stopping: listeners shut down, accept loops return
-//!                           │ nobody is connected                │ the drain deadline passes
+//!                           │ no connection is open              │ the drain deadline passes
 //!                           ▼                                    ▼
 //!                         ended ◀──handlers return──── cut off: sockets shut down
 //! ```
@@ -18,10 +18,10 @@ use sward::report;
 use crate::connections::Connections;
 use crate::summary::Counters;
 
-/// How long handlers have, after their sockets have been shut down, to notice.
+/// How long handlers have to end after their sockets were shut down.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// The shared part of one running server.
+/// One running server.
 pub(crate) struct Running {
     pub(crate) connections: Connections,
     pub(crate) counters: Counters,
@@ -34,12 +34,12 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn new(
         listeners: Vec<Arc<TcpListener>>,
-        most_connections: Option<usize>,
+        max_connections: Option<usize>,
         idle_timeout: Option<Duration>,
         drain: Duration,
     ) -> Running {
         Running {
-            connections: Connections::new(most_connections),
+            connections: Connections::new(max_connections),
             counters: Counters::default(),
             idle_timeout,
             drain,
@@ -51,26 +51,25 @@ impl Running {
         self.idle_timeout
     }
 
-    /// When a drain that begins now is over. `None`: not before the end of time.
+    /// Returns when a drain that begins now must end. `None` means never.
     pub(crate) fn drain_deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.drain)
     }
 
-    /// Stops accepting. From any thread, any number of times.
+    /// Stops accepting. Can be called from any thread, any number of times.
     ///
-    /// A listener is shut down, not closed: that makes a blocked `accept` return in every model and on every engine, while
-    /// closing a descriptor that somebody waits on wakes nobody.
+    /// Listeners are shut down, not closed: a shutdown makes a blocked `accept` return, in every model and on every engine, while
+    /// closing a descriptor does not.
     pub(crate) fn stop(&self) {
         self.connections.stop();
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
         for listener in listeners {
-            // It fails where a sibling process that shares the listener has done it already.
+            // Fails if another process that shares the listener has done it already.
             let _ = SockRef::from(&*listener).shutdown(std::net::Shutdown::Both);
         }
     }
 
-    /// After the stop: lets the connections end until the deadline and cuts off those that are left. False: some did not
-    /// even end then.
+    /// After the stop, waits for the connections to end until the deadline, then cuts off the rest. Returns whether all have ended.
     pub(crate) fn drain(&self) -> bool {
         let deadline = self.drain_deadline();
         let open = self.connections.count();

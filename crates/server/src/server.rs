@@ -1,4 +1,4 @@
-//! A server's settings, and the one place where a [`Model`] turns into code.
+//! A server's settings, and the one `match` over the models.
 
 use std::fmt;
 use std::io;
@@ -11,12 +11,12 @@ use sward::EngineKind;
 use crate::connection::Connection;
 use crate::listen::listen;
 use crate::model::processes::{self, is_child};
-use crate::model::{Model, Site, blocking, green, threads};
+use crate::model::{Model, Setup, serve_blocking, serve_green, serve_on_threads};
 use crate::running::Running;
 use crate::signals::SignalWatch;
 use crate::summary::Summary;
 
-/// Settings of a server.
+/// Builds a server.
 #[derive(Clone, Debug)]
 pub struct Server {
     address: String,
@@ -36,7 +36,8 @@ impl Default for Server {
 }
 
 impl Server {
-    /// 127.0.0.1:8080, green, on the best engine, a worker per core, no limits, ten seconds to drain, signals left alone.
+    /// Returns the default settings: 127.0.0.1:8080, green threads on the default engine, a worker per core, no limits, ten seconds to
+    /// drain, no signal handlers.
     pub fn new() -> Server {
         Server {
             address: "127.0.0.1:8080".to_owned(),
@@ -50,26 +51,26 @@ impl Server {
         }
     }
 
-    /// Where to listen: `host:port` or a `SocketAddr`. Port 0 lets the kernel choose; [`Bound::local_addr`] says what it chose.
+    /// Sets the address to listen on: `host:port` or a `SocketAddr`. With port 0 the kernel chooses a port; [`Bound::local_addr`] returns it.
     pub fn address(mut self, address: impl fmt::Display) -> Server {
         self.address = address.to_string();
         self
     }
 
-    /// What a connection runs on.
+    /// Sets what a connection runs on.
     pub fn model(mut self, model: Model) -> Server {
         self.model = model;
         self
     }
 
-    /// The engine under green threads, for the models `green` and `processes`. If the kernel refuses it, serving fails.
+    /// Sets the engine under green threads, in the models `green` and `processes`. Serving fails if the engine is not available.
     pub fn engine(mut self, engine: EngineKind) -> Server {
         self.engine = Some(engine);
         self
     }
 
-    /// How many workers (model `green`) or child processes (model `processes`) there are: one per core by default. There are no more child
-    /// processes than [connections](Server::max_connections).
+    /// Sets the number of workers (model `green`) or child processes (model `processes`). The default is one per core. There are never more
+    /// child processes than [connections](Server::max_connections).
     ///
     /// # Panics
     /// If `workers` is 0.
@@ -79,8 +80,8 @@ impl Server {
         self
     }
 
-    /// How many connections are served at once. While so many are open, no more are accepted (beyond one per worker that
-    /// had been waiting in `accept` before); they wait in the kernel's backlog. The model `processes` deals the number out to its children.
+    /// Limits the number of connections that are served at once. Further clients wait in the kernel's backlog, except for one per worker
+    /// that waited in `accept` when the limit was reached. The model `processes` divides the number among its children.
     ///
     /// # Panics
     /// If `connections` is 0.
@@ -90,7 +91,8 @@ impl Server {
         self
     }
 
-    /// How long a read or a write may wait. A connection on which nothing moves for so long is closed, quietly.
+    /// Limits how long a read or a write may wait. Afterwards it fails with [`TimedOut`](io::ErrorKind::TimedOut), which ends most handlers,
+    /// and is not reported.
     ///
     /// # Panics
     /// If `timeout` is zero.
@@ -100,32 +102,33 @@ impl Server {
         self
     }
 
-    /// How long open connections may go on once the server is stopping. Then they are cut off.
+    /// Limits how long open connections may go on once the server is stopping. Then they are cut off.
     pub fn drain(mut self, deadline: Duration) -> Server {
         self.drain = deadline;
         self
     }
 
-    /// Lets SIGINT and SIGTERM stop the server; a second one ends the process at once, with exit code 128 and the signal's number (130, 143).
-    /// When [`serve`](Server::serve) has returned, the two signals do nothing.
+    /// Makes SIGINT and SIGTERM stop the server. A second one ends the process at once, with exit code 128 plus the signal's number (130,
+    /// 143). After [`serve`](Server::serve) has returned, the two signals do nothing.
     pub fn stop_on_signals(mut self) -> Server {
         self.signals = true;
         self
     }
 
-    /// Binds the address, without accepting yet: clients that come meanwhile wait.
+    /// Binds the address without accepting yet: clients wait in the backlog.
     ///
     /// # Errors
-    /// The address cannot be bound; the error names it.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the address does not resolve. Otherwise the kernel refuses to bind it, for example
+    /// with [`AddrInUse`](io::ErrorKind::AddrInUse) or [`PermissionDenied`](io::ErrorKind::PermissionDenied). The message names the address.
     pub fn bind(self) -> io::Result<Bound> {
         let workers =
             self.workers.unwrap_or_else(|| sward::thread::available_parallelism().map_or(1, usize::from));
         let workers = match (self.model, self.max_connections) {
-            (Model::Processes, Some(most)) => workers.min(most),
+            (Model::Processes, Some(limit)) => workers.min(limit),
             _ => workers,
         };
         let child = processes::child_index().filter(|_| self.model == Model::Processes);
-        let (listeners, most_connections) = match child {
+        let (listeners, max_connections) = match child {
             Some(index) => (
                 vec![processes::inherited_listener()?],
                 processes::share(self.max_connections, workers, index),
@@ -137,25 +140,25 @@ impl Server {
         };
         let local_addr = listeners[0].local_addr()?;
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
-        let running = Running::new(listeners.clone(), most_connections, self.idle_timeout, self.drain);
-        let site =
-            Site { running: Arc::new(running), listeners, workers, engine: self.engine, announce: None };
-        Ok(Bound { model: self.model, signals: self.signals, local_addr, site })
+        let running = Running::new(listeners.clone(), max_connections, self.idle_timeout, self.drain);
+        let setup =
+            Setup { running: Arc::new(running), listeners, workers, engine: self.engine, announce: None };
+        Ok(Bound { model: self.model, signals: self.signals, local_addr, setup })
     }
 
     /// [Binds](Server::bind) and [serves](Bound::serve).
     ///
     /// # Safety
-    /// As [`Bound::serve`].
+    /// That of [`Bound::serve`].
     ///
     /// # Errors
-    /// Of both.
+    /// Those of both.
     #[allow(unsafe_code)]
     pub unsafe fn serve<H>(self, handler: H) -> io::Result<Summary>
     where
         H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
     {
-        // SAFETY: the caller's word.
+        // SAFETY: the handler keeps the contract of `Bound::serve`, by that of this function.
         unsafe { self.bind()?.serve(handler) }
     }
 }
@@ -166,69 +169,71 @@ pub struct Bound {
     model: Model,
     signals: bool,
     local_addr: SocketAddr,
-    site: Site,
+    setup: Setup,
 }
 
 impl Bound {
-    /// The address that clients connect to.
+    /// Returns the address that clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// How many workers (model `green`) or child processes (model `processes`) there will be; 0 in the other models, which have neither.
+    /// Returns the number of workers (model `green`) or child processes (model `processes`), or 0 in the other models, which have neither.
     pub fn workers(&self) -> usize {
         match self.model {
-            Model::Green | Model::Processes => self.site.workers,
+            Model::Green | Model::Processes => self.setup.workers,
             Model::Blocking | Model::Threads => 0,
         }
     }
 
-    /// A way to stop the server from any thread.
+    /// Returns a handle that stops the server from any thread.
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(Arc::clone(&self.site.running))
+        StopHandle(Arc::clone(&self.setup.running))
     }
 
-    /// Calls `announce` when the engines are open and nothing but the accepting is left to do: the time to tell the user that the server
-    /// serves. Its error ends the server, and is that of [`serve`](Bound::serve). In the model `processes` it is called in the parent.
+    /// Calls `announce` right before accepting begins, when the engines are open: the time to tell the user that the server is ready.
+    /// If it fails, the server ends and [`serve`](Bound::serve) returns the error. In the model `processes`, the parent calls it.
     pub fn announce(mut self, announce: impl FnOnce() -> io::Result<()> + Send + Sync + 'static) -> Bound {
-        self.site.announce = Some(Box::new(announce));
+        self.setup.announce = Some(Box::new(announce));
         self
     }
 
-    /// Serves until the server is [stopped](StopHandle::stop) and drained, and says what it has done.
+    /// Serves until the server is [stopped](StopHandle::stop) and drained, and returns what it has done.
     ///
-    /// Called on an OS thread, not inside [`sward::run`]: the model decides whether there is a runtime. In the model `processes`
-    /// the program starts itself again as each child, with the same arguments, and must come to this call again;
-    /// there it does not return. ([`is_child`](crate::is_child) tells a child apart.) What a child prints goes to standard error.
-    /// A child ends as its parent says and with it, and leaves SIGINT and SIGTERM to it, so a supervisor may send them to all processes at once.
+    /// Call this on an OS thread, not inside [`sward::run`]: the model decides whether there is a runtime.
+    ///
+    /// In the model `processes`, each child is this program, started again with the same arguments. It must reach this call again, which
+    /// does not return there. [`is_child`](crate::is_child) tells whether the process is a child. What a child prints goes to standard
+    /// error. A child never outlives its parent, and leaves SIGINT and SIGTERM to it, so a supervisor may send them to all processes at once.
     ///
     /// # Safety
-    /// In the models `green` and `processes` the handler runs on green threads, so it keeps the contract of [`sward::run`]: no scoped
-    /// thread-local value is held across a blocking call.
+    /// In the models `green` and `processes`, the handler runs on green threads, so it must keep the contract of [`sward::run`]: it holds
+    /// no scoped thread-local value across a blocking call.
     ///
     /// # Errors
-    /// The engine cannot be opened, or a thread or process cannot be started. Once it serves, whatever is short is waited for.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the engine is not available. Otherwise a thread or process cannot be started. Once
+    /// the server accepts, it waits for exhausted resources instead of failing.
     ///
     /// # Panics
-    /// Inside a green thread, in the model `green`.
+    /// In the model `green`, if it is called on a green thread.
     #[allow(unsafe_code)]
     pub unsafe fn serve<H>(self, handler: H) -> io::Result<Summary>
     where
         H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
     {
-        let running = Arc::clone(&self.site.running);
+        let running = Arc::clone(&self.setup.running);
         if self.model == Model::Processes && is_child() {
-            // SAFETY: the caller's word.
-            unsafe { processes::serve_as_child(self.site, handler) }
+            // SAFETY: the handler keeps the contract of `sward::run`, by that of this function.
+            unsafe { processes::serve_as_child(self.setup, handler) }
         }
         let stop = self.stop_handle();
         let _signals = self.signals.then(|| SignalWatch::start(move || stop.stop())).transpose()?;
         match self.model {
-            Model::Blocking => blocking::serve(self.site, handler),
-            Model::Threads => threads::serve(self.site, handler),
-            Model::Processes => processes::serve(self.site),
-            // SAFETY: the caller's word.
-            Model::Green => unsafe { green::serve(self.site, handler) },
+            Model::Blocking => serve_blocking(self.setup, handler),
+            Model::Threads => serve_on_threads(self.setup, handler),
+            Model::Processes => processes::serve(self.setup),
+            // SAFETY: the handler keeps the contract of `sward::run`, by that of this function.
+            Model::Green => unsafe { serve_green(self.setup, handler) },
         }?;
         Ok(running.counters.summary())
     }
@@ -239,7 +244,7 @@ impl Bound {
 pub struct StopHandle(Arc<Running>);
 
 impl StopHandle {
-    /// Stops accepting and begins to [drain](Server::drain). Does not wait. More calls do nothing more.
+    /// Stops accepting and begins to [drain](Server::drain). Does not wait. Further calls do nothing.
     pub fn stop(&self) {
         self.0.stop();
     }

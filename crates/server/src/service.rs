@@ -1,42 +1,42 @@
-//! Ready-made handlers. Each is plain blocking code over `Read + Write` and knows nothing of models and engines.
+//! Ready-made handlers: plain blocking code over `Read + Write`, which knows nothing of models and engines.
 
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::Connection;
 
-/// How many bytes a handler takes at once: a page, which fits every stack.
+/// How many bytes a handler reads at once: a page, which fits every stack.
 const BUFFER_BYTES: usize = 4096;
 
-/// Sends everything back with ASCII letters in upper case; other bytes as they are.
+/// Sends everything back with ASCII letters in upper case, until the client closes.
 ///
 /// # Errors
-/// The connection's.
+/// Reading or writing fails; [`TimedOut`](ErrorKind::TimedOut) after the idle timeout.
 pub fn upper(connection: Connection) -> io::Result<()> {
     reply(connection, |message| message.make_ascii_uppercase())
 }
 
-/// Sends everything back (RFC 862).
+/// Sends everything back (RFC 862), until the client closes.
 ///
 /// # Errors
-/// The connection's.
+/// Reading or writing fails; [`TimedOut`](ErrorKind::TimedOut) after the idle timeout.
 pub fn echo(connection: Connection) -> io::Result<()> {
     reply(connection, |_| {})
 }
 
-/// Reads everything and says nothing (RFC 863).
+/// Reads everything and sends nothing (RFC 863), until the client closes.
 ///
 /// # Errors
-/// The connection's.
+/// Reading fails; [`TimedOut`](ErrorKind::TimedOut) after the idle timeout.
 pub fn discard(mut connection: Connection) -> io::Result<()> {
     let mut buffer = [0; BUFFER_BYTES];
     while read_some(&mut connection, &mut buffer)? > 0 {}
     Ok(())
 }
 
-/// Sends lines of characters until the client has had enough (RFC 864). What the client sends is not read.
+/// Sends lines of characters until the client closes (RFC 864). Does not read what the client sends.
 ///
 /// # Errors
-/// The connection's; a client that closes is none.
+/// Writing fails, other than because the client has closed; [`TimedOut`](ErrorKind::TimedOut) after the idle timeout.
 pub fn chargen(mut connection: Connection) -> io::Result<()> {
     let lines = chargen_lines();
     loop {
@@ -50,7 +50,7 @@ pub fn chargen(mut connection: Connection) -> io::Result<()> {
     }
 }
 
-/// One round of the pattern: 95 lines of 72 characters, each line beginning one character later than the one before it.
+/// Returns one round of the pattern: 95 lines of 72 characters, each of which begins one character later than the line before.
 fn chargen_lines() -> Vec<u8> {
     let printable = || b' '..=b'~';
     printable()
@@ -59,7 +59,7 @@ fn chargen_lines() -> Vec<u8> {
         .collect()
 }
 
-/// Sends back each message as `change` leaves it, until the client closes.
+/// Sends back each message after `change`, until the client closes.
 fn reply(mut stream: impl Read + Write, change: impl Fn(&mut [u8])) -> io::Result<()> {
     let mut buffer = [0; BUFFER_BYTES];
     loop {

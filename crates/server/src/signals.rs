@@ -1,7 +1,6 @@
 //! SIGINT and SIGTERM: the first stops the server, the second ends the process.
 //!
-//! The handlers write into a socket pair (signal-hook's self-pipe); an OS thread reads it, so nothing but a `send` runs
-//! inside a signal handler.
+//! The signal handlers only `send` to a socket pair (signal-hook's self-pipe), which an OS thread reads.
 
 use std::io;
 use std::sync::Arc;
@@ -11,25 +10,25 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use sward::thread::{Builder, JoinHandle};
 
-use crate::shortage;
+use crate::advice;
 
-/// What stops a server.
+/// The signals that stop a server.
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// What a shell says of a program that a signal has ended: this and the signal's number.
+/// A program that a signal ends has this exit code, plus the signal's number.
 const EXIT_CODE: i32 = 128;
 
-/// Watches until dropped. The signals are ignored afterwards: their handlers stay, and do nothing.
+/// Watches for the signals until dropped. Afterwards they do nothing: their handlers stay.
 pub(crate) struct SignalWatch {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SignalWatch {
-    /// Begins to watch. `stop` is called at the first signal, on a thread of its own. Called on an OS thread.
+    /// Begins to watch, and calls `stop` at the first signal, on a thread of its own. Must be called on an OS thread.
     pub(crate) fn start(stop: impl Fn() + Send + 'static) -> io::Result<SignalWatch> {
         SignalWatch::try_start(stop)
-            .map_err(|error| shortage::explain("watching for SIGINT and SIGTERM", &error))
+            .map_err(|error| advice::explain("watching for SIGINT and SIGTERM", &error))
     }
 
     fn try_start(stop: impl Fn() + Send + 'static) -> io::Result<SignalWatch> {
@@ -58,8 +57,8 @@ impl Drop for SignalWatch {
     }
 }
 
-/// From now on, SIGINT and SIGTERM do nothing to this process; programs that it starts are not affected. For a child, which ends as its
-/// parent says: a supervisor sends SIGTERM to all processes of a service at once.
+/// Makes SIGINT and SIGTERM do nothing to this process; programs that it starts are not affected. This is for a child, which its
+/// parent stops: a supervisor sends SIGTERM to all processes of a service at once.
 pub(crate) fn leave_to_parent() -> io::Result<()> {
     for signal in SIGNALS {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;

@@ -1,4 +1,4 @@
-//! What a server counts. [`Counters`] grow while it runs, on any thread; [`Summary`] is what they came to.
+//! What a server counts. [`Counters`] are updated while it runs, from any thread; a [`Summary`] has their values at the end.
 
 use std::fmt;
 use std::io;
@@ -7,32 +7,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$meaning:meta])* $name:ident,)*) => {
-        /// What a server has done in its life.
+        /// What a server has done.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Summary {
             $($(#[$meaning])* pub $name: u64,)*
         }
 
-        /// The numbers of a [`Summary`], while they grow.
+        /// The values of a [`Summary`] while the server runs.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)*
         }
 
         impl Counters {
-            /// The numbers now.
+            /// Returns the values of now.
             pub(crate) fn summary(&self) -> Summary {
                 Summary { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
 
-            /// Adds what another server, a child process, has counted.
+            /// Adds the values of a child process.
             pub(crate) fn add(&self, other: &Summary) {
                 $(self.$name.fetch_add(other.$name, Ordering::Relaxed);)*
             }
         }
 
-        /// All numbers in one line, in the order of their fields: what a child process reports to its parent.
+        /// All values in the order of the fields: a child process's report to its parent.
         impl fmt::Display for Line {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let numbers = [$(self.0.$name,)*].map(|number| number.to_string());
@@ -58,23 +58,23 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     connections,
-    /// Reads that gave data.
+    /// Reads that returned data.
     messages,
     /// Bytes read.
     bytes_in,
     /// Bytes written.
     bytes_out,
-    /// Handlers that returned an error other than a time-out or the peer's leaving.
+    /// Handlers that returned an error, unless it only means that the client has left or was idle.
     failed,
     /// Handlers that panicked.
     panicked,
-    /// Connections closed because nothing moved for the idle timeout.
+    /// Connections on which a read or write exceeded the idle timeout.
     idle,
     /// Connections shut down because the drain deadline passed.
     cut_off,
-    /// Connections that were still there when the server gave up waiting, after their sockets had been shut down.
+    /// Connections whose handlers had not ended when the server gave up waiting, although their sockets were shut down.
     left_over,
-    /// Child processes that had to be started again. What a crashed child had counted is lost.
+    /// Restarts of crashed child processes. What a crashed child had counted is lost.
     restarts,
 }
 

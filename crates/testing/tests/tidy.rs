@@ -11,7 +11,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/cli/src/connect.rs",
     "crates/cli/src/load/watcher.rs",
     "crates/cli/src/serve.rs",
-    "crates/server/src/model/green.rs",
+    "crates/server/src/model.rs",
     "crates/server/src/model/processes.rs",
     "crates/server/src/server.rs",
     "crates/testing/src/lib.rs",

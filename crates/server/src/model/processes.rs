@@ -1,6 +1,6 @@
-//! Child processes that share one listener, with green threads inside each: a crash takes one child's clients along, not the server.
+//! Child processes that share one listener, with green threads inside: a crash loses the clients of one child, not the server.
 //!
-//! The parent binds, starts the program again for each child, and serves nothing itself. A child gets
+//! The parent binds, starts the program again for each child, and serves nothing itself. A child inherits
 //!
 //! ```text
 //!   descriptor 0    the listener
@@ -10,16 +10,14 @@
 //!   SWARD_SERVER_CHILD=<parent's process id>:<index>
 //! ```
 //!
-//! so whatever ends the parent, `kill -9` included, ends the children; the kernel kills those that are stopped and cannot read
-//! (`PR_SET_PDEATHSIG`): none is ever left behind. The parent's id in the variable keeps programs that a handler starts from
-//! taking themselves for children.
+//! so the end of the parent, even by `kill -9`, ends the children. The kernel also kills children that are stopped and cannot read
+//! (`PR_SET_PDEATHSIG`). The parent's id in the variable keeps programs that a handler starts from mistaking themselves for children.
 //!
-//! Signals are the parent's business. Ctrl-C does not reach the children, since each leads a process group of its own; and a supervisor that
-//! sends SIGTERM to all processes of a service (systemd does) only tells them what the parent will tell them, so they
-//! pay no attention to it. SIGKILL ends one of them alone. A child that has not ended some time after the drain
-//! deadline, which it keeps itself, is stopped or stuck, and is killed.
+//! Only the parent handles signals. Ctrl-C does not reach the children, since each leads a process group of its own. They ignore SIGTERM,
+//! which a supervisor such as systemd sends to all processes of a service, since the parent will tell them. SIGKILL ends a
+//! single child. Each child keeps the drain deadline itself; if it has not ended some time later, it is stopped or stuck, and is killed.
 //!
-//! Each child has a console of its own if `SWARD_CONSOLE` asks for one: `PATH.<index>`, unless it is a directory.
+//! If `SWARD_CONSOLE` is set, each child has a console of its own: at `PATH.<index>`, or in `PATH` if that is a directory.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -40,36 +38,36 @@ use sward::net::TcpListener;
 use sward::report;
 use sward::thread::{Builder, JoinHandle};
 
-use super::{Site, green};
+use super::{Setup, serve_green};
+use crate::advice::advice;
 use crate::connection::Connection;
 use crate::running::{GRACE, Running};
-use crate::shortage::advice;
 use crate::signals;
 use crate::summary::{Line, Summary};
 
-/// Where a sward program has its console: a socket, or a directory for them.
+/// The environment variable with the path of the console: a socket, or a directory for sockets.
 const CONSOLE: &str = "SWARD_CONSOLE";
 
-/// Tells a process that it is a child, whose, and the how-manieth.
-const VARIABLE: &str = "SWARD_SERVER_CHILD";
+/// The environment variable that makes a process a child: its parent's process id, and its index.
+const CHILD: &str = "SWARD_SERVER_CHILD";
 
-/// How long the parent waits before it starts a crashed child again; twice as long each time.
+/// How long the parent waits before it restarts a crashed child. The time doubles with each crash.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// The longest of these waits.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// A child that has lived for so long starts with the shortest wait again.
+/// After a child has run this long, the next wait is the shortest again.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Whether this process is a child that a server of the model `processes` has started, and not the program that the user has started.
+/// Returns whether this process was started as a child by a server of the model `processes`, and not by the user.
 pub fn is_child() -> bool {
     child_index().is_some()
 }
 
-/// Which child this process is, from 0.
+/// Returns the index of this child process, from 0. Returns `None` if it is no child.
 pub(crate) fn child_index() -> Option<usize> {
-    let value = std::env::var(VARIABLE).ok()?;
+    let value = std::env::var(CHILD).ok()?;
     let (parent, index) = value.split_once(':')?;
     if parent.parse() != Ok(parent_id()) {
         return None;
@@ -77,7 +75,7 @@ pub(crate) fn child_index() -> Option<usize> {
     index.parse().ok()
 }
 
-/// How many of `most` connections the child `index` may have. No more children are started than there are connections.
+/// Returns how many of `most` connections the child `index` may have. There are never more children than connections.
 pub(crate) fn share(most: Option<usize>, workers: usize, index: usize) -> Option<usize> {
     most.map(|most| {
         let children = workers.min(most);
@@ -87,91 +85,91 @@ pub(crate) fn share(most: Option<usize>, workers: usize, index: usize) -> Option
 
 // ---- the parent -----------------------------------------------------------------------------------------------------
 
-/// Starts the children and watches over them until stopped and drained.
-pub(crate) fn serve(mut site: Site) -> io::Result<()> {
-    if let Some(engine) = site.engine {
+/// Starts the children and supervises them until stopped and drained.
+pub(crate) fn serve(mut setup: Setup) -> io::Result<()> {
+    if let Some(engine) = setup.engine {
         engine.available().map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
     }
-    site.announce()?;
-    let Site { running, mut listeners, workers, .. } = site;
+    setup.announce()?;
+    let Setup { running, mut listeners, workers, .. } = setup;
     let listener = listeners.remove(0);
-    let mut watches = Vec::new();
+    let mut supervisors = Vec::new();
     for index in 0..workers {
-        let seat = Arc::new(Seat { index, occupant: Mutex::new(None) });
-        let (watched, shared, listener) = (Arc::clone(&seat), Arc::clone(&running), Arc::clone(&listener));
-        let watch = move || watched.keep_occupied(&shared, &listener);
-        match Builder::new().name(format!("child {index}")).spawn(watch) {
-            Ok(watch) => watches.push((seat, watch)),
+        let supervisor = Arc::new(Supervisor { index, child: Mutex::new(None) });
+        let (own, shared, listener) = (Arc::clone(&supervisor), Arc::clone(&running), Arc::clone(&listener));
+        let supervise = move || own.supervise(&shared, &listener);
+        match Builder::new().name(format!("child {index}")).spawn(supervise) {
+            Ok(thread) => supervisors.push((supervisor, thread)),
             Err(error) => {
                 running.stop();
-                end(&running, watches);
+                end(&running, supervisors);
                 return Err(error);
             }
         }
     }
     running.connections.wait_for_stop(None);
-    end(&running, watches);
+    end(&running, supervisors);
     Ok(())
 }
 
-/// Lets the children drain, and ends those that take longer than they may.
-fn end(running: &Running, watches: Vec<(Arc<Seat>, JoinHandle<()>)>) {
-    // A child cuts off what is left at the deadline, and waits for a grace of its own then, and for standard error.
+/// Lets the children drain, and kills those that exceed the deadline.
+fn end(running: &Running, supervisors: Vec<(Arc<Supervisor>, JoinHandle<()>)>) {
+    // At the deadline, a child cuts off its connections, gives their handlers some time, and flushes standard error.
     let deadline = running.drain_deadline().and_then(|deadline| deadline.checked_add(3 * GRACE));
-    for (seat, _) in &watches {
-        if let Some(occupant) = &mut *seat.occupant() {
-            // It fails if the child has just died.
-            let _ = occupant.control.write_all(b"s");
+    for (supervisor, _) in &supervisors {
+        if let Some(child) = &mut *supervisor.child() {
+            // Fails if the child has just died.
+            let _ = child.control.write_all(b"s");
         }
     }
-    for (seat, watch) in watches {
+    for (supervisor, thread) in supervisors {
         let Some(deadline) = deadline else {
-            let _ = watch.join();
+            let _ = thread.join();
             continue;
         };
-        if let Err(watch) = watch.join_timeout(deadline.saturating_duration_since(Instant::now())) {
-            seat.kill();
-            // The kernel takes its time with a process that is in the middle of something.
-            let _ = watch.join_timeout(GRACE);
+        if let Err(thread) = thread.join_timeout(deadline.saturating_duration_since(Instant::now())) {
+            supervisor.kill();
+            // The kernel may need some time to end a process.
+            let _ = thread.join_timeout(GRACE);
         }
     }
 }
 
-/// A path for a child alone, if there is to be a console, and not in a directory, where it is alone anyway.
+/// Returns the path of a child's own console. Returns `None` if there is none, or if it is in a directory, where paths differ anyway.
 fn console_of_child(index: usize) -> Option<OsString> {
     let mut path = std::env::var_os(CONSOLE).filter(|path| !path.is_empty() && !Path::new(path).is_dir())?;
     path.push(format!(".{index}"));
     Some(path)
 }
 
-/// A child's place: whoever sits there, there is always someone.
-struct Seat {
+/// Runs one child at a time, and restarts it when it crashes.
+struct Supervisor {
     index: usize,
-    occupant: Mutex<Option<Occupant>>,
+    child: Mutex<Option<RunningChild>>,
 }
 
-/// The present child. As long as it is in its seat, its process is not reaped, so its number is nobody else's.
-struct Occupant {
+/// The current child. While the supervisor has it, its process is not reaped, so its process id is valid.
+struct RunningChild {
     /// The parent's end of the socket pair.
     control: UnixStream,
     process: Pid,
 }
 
-impl Seat {
-    fn occupant(&self) -> MutexGuard<'_, Option<Occupant>> {
-        self.occupant.lock().unwrap_or_else(PoisonError::into_inner)
+impl Supervisor {
+    fn child(&self) -> MutexGuard<'_, Option<RunningChild>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the present child, even one that is stopped.
+    /// Kills the current child, even if it is stopped.
     fn kill(&self) {
-        if let Some(occupant) = &*self.occupant() {
-            // It fails if it has ended just now.
-            let _ = kill(occupant.process, Signal::SIGKILL);
+        if let Some(child) = &*self.child() {
+            // Fails if it has just ended.
+            let _ = kill(child.process, Signal::SIGKILL);
         }
     }
 
-    /// Starts a child, waits for its end, and starts the next, until the server stops.
-    fn keep_occupied(&self, running: &Running, listener: &TcpListener) {
+    /// Starts a child, waits for its end, and starts the next one, until the server stops.
+    fn supervise(&self, running: &Running, listener: &TcpListener) {
         let mut back_off = BACK_OFF;
         loop {
             let started = Instant::now();
@@ -201,7 +199,7 @@ impl Seat {
         }
     }
 
-    /// Starts the program again. `None`: the server is stopping.
+    /// Starts the program again. Returns `None` if the server is stopping.
     fn start(&self, running: &Running, listener: &TcpListener) -> io::Result<Option<(Child, UnixStream)>> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut arguments = std::env::args_os();
@@ -209,25 +207,25 @@ impl Seat {
         command
             .arg0(arguments.next().unwrap_or_else(|| OsString::from("sward")))
             .args(arguments)
-            .env(VARIABLE, format!("{}:{}", std::process::id(), self.index))
+            .env(CHILD, format!("{}:{}", std::process::id(), self.index))
             .stdin(Stdio::from(listener.as_fd().try_clone_to_owned()?))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .process_group(0);
         if let Some(path) = console_of_child(self.index) {
             command.env(CONSOLE, path);
         }
-        // Under the lock, so that whoever stops the server either finds the child here or keeps it from being started.
-        let mut occupant = self.occupant();
+        // Under the lock: a concurrent stop either finds the child here or prevents its start.
+        let mut current = self.child();
         if running.connections.is_stopping() {
             return Ok(None);
         }
         let control = ours.try_clone()?;
         let child = command.spawn()?;
-        *occupant = Some(Occupant { control, process: Pid::from_raw(child.id() as i32) });
+        *current = Some(RunningChild { control, process: Pid::from_raw(child.id() as i32) });
         Ok(Some((child, ours)))
     }
 
-    /// Waits for the child's end, and gives its summary if it ended as it should.
+    /// Waits for the child's end. Returns its status, and its summary if it succeeded.
     fn await_end(
         &self,
         mut child: Child,
@@ -238,7 +236,7 @@ impl Seat {
         let (process, ended) =
             (Pid::from_raw(child.id() as i32), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
         while waitid(Id::Pid(process), ended) == Err(Errno::EINTR) {}
-        *self.occupant() = None;
+        *self.child() = None;
         let status = child.wait()?;
         let summary = read.ok().and_then(|_| report.parse::<Line>().ok()).map(|line| line.0);
         Ok((status, summary.filter(|_| status.success())))
@@ -247,33 +245,33 @@ impl Seat {
 
 // ---- the child ------------------------------------------------------------------------------------------------------
 
-/// The listener that the parent has put in the place of standard input. From now on the parent decides when the process ends.
+/// Takes the listener that the parent passed as standard input. From now on the parent decides when this process ends.
 pub(crate) fn inherited_listener() -> io::Result<TcpListener> {
     signals::leave_to_parent()?;
     let listener = io::stdin().as_fd().try_clone_to_owned()?;
     dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let listener = TcpListener::from(std::net::TcpListener::from(listener));
-    // The parent's `TcpListener` has put the socket, which is the same, in non-blocking mode for its own purposes. This one must
-    // not take that for the user's wish, or `accept` would not wait.
+    // The parent's `TcpListener` shares the socket, and has set it to non-blocking mode for internal use. This one must not mistake that
+    // for the user's setting, or `accept` would not wait.
     listener.set_nonblocking(false)?;
     Ok(listener)
 }
 
-/// Serves as the parent says, reports, and ends the process.
+/// Serves until the parent says stop, reports the summary, and ends the process.
 ///
 /// # Safety
-/// The handler keeps the contract of [`sward::run`].
+/// The handler must keep the contract of [`sward::run`].
 #[allow(unsafe_code)]
-pub(crate) unsafe fn serve_as_child<H>(mut site: Site, handler: H) -> !
+pub(crate) unsafe fn serve_as_child<H>(mut setup: Setup, handler: H) -> !
 where
     H: Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
 {
-    site.workers = 1;
-    site.announce = None;
-    let running = Arc::clone(&site.running);
+    setup.workers = 1;
+    setup.announce = None;
+    let running = Arc::clone(&setup.running);
     let served = end_with_parent().and_then(|()| obey_parent(&running)).and_then(|mut control| {
-        // SAFETY: the caller's word.
-        unsafe { green::serve(site, handler) }?;
+        // SAFETY: the handler keeps the contract of `sward::run`, by that of this function.
+        unsafe { serve_green(setup, handler) }?;
         control.write_all(Line(running.counters.summary()).to_string().as_bytes())
     });
     match served {
@@ -285,21 +283,21 @@ where
     }
 }
 
-/// Lets the kernel kill this process when the parent's thread that has started it ends, even if this one is stopped then. Called on the
+/// Makes the kernel kill this process, even if it is stopped, when the parent's thread that started it ends. Called on the
 /// thread that serves.
 fn end_with_parent() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if !is_child() {
-        // It has ended before.
+        // The parent ended before.
         exit(1);
     }
     Ok(())
 }
 
-/// Starts a thread that does what the parent says, and gives the way to answer.
+/// Starts a thread that obeys the parent, and returns the stream for the answer.
 fn obey_parent(running: &Arc<Running>) -> io::Result<UnixStream> {
     let control = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
-    // What the handler prints must not get into the report.
+    // The handler's output must not get into the report.
     dup2_stdout(io::stderr())?;
     let (mut commands, running) = (control.try_clone()?, Arc::clone(running));
     let obey = move || {
@@ -307,7 +305,7 @@ fn obey_parent(running: &Arc<Running>) -> io::Result<UnixStream> {
         while let Ok(1) = commands.read(&mut command) {
             running.stop();
         }
-        // The parent is gone, or has no patience left.
+        // The parent is gone, or does not wait any longer.
         exit(1);
     };
     Builder::new().name("control".into()).spawn(obey)?;

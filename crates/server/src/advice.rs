@@ -1,10 +1,10 @@
-//! What the user can do when the system has no more of something.
+//! Advice for errors that mean an exhausted resource: which limit to raise.
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// In brackets, for behind the error; empty if nothing is short.
+/// Returns advice in brackets, to follow the error's text. It is empty unless a resource is exhausted.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
         Errno::EMFILE => " (ulimit -n is the limit: raise it)",
@@ -14,7 +14,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// As the error, with what was attempted in front and the advice behind.
+/// Returns the error with what was attempted before its text, and advice after it.
 pub(crate) fn explain(attempted: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{attempted}: {error}{}", advice(error)))
 }
