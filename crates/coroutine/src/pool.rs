@@ -12,9 +12,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::size_class::SizeClass;
 use crate::guard::{Guards, guard_bytes};
 use crate::memory::page_bytes;
+use crate::size_class::SizeClass;
 use crate::stack::Stack;
 
 /// Pages of the smallest stack.
@@ -176,8 +176,9 @@ fn stack_bytes(size: usize) -> io::Result<usize> {
         .checked_next_multiple_of(page)
         .filter(|&bytes| bytes <= isize::MAX as usize - guard_bytes())
         .ok_or_else(|| {
-            let text =
-                format!("cannot map a stack of {size} bytes: larger than the address space; use a smaller size");
+            let text = format!(
+                "cannot map a stack of {size} bytes: larger than the address space; use a smaller size"
+            );
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })
 }
