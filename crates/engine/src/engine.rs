@@ -18,9 +18,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::feed::Feed;
-use crate::lent::LentBuffer;
+use crate::multishot_receive::MultishotReceive;
 use crate::operation::{Completed, Operation, Source};
+use crate::provided_buffer::ProvidedBuffer;
 
 /// What became of an operation at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,10 @@ pub trait Engine {
 
     /// Stops what the kernel adds to a feed by itself, and takes back what is in it. From now on, what arrives is for others who
     /// read the socket. Comes before the descriptor is closed.
-    fn stop_feed(&mut self, feed: &Feed);
+    fn stop_multishot(&mut self, multishot: &MultishotReceive);
 
-    /// Takes back a buffer that a [`Request::ReceiveLent`](crate::Request) brought, of this engine or another.
-    fn give_back(&mut self, buffer: LentBuffer);
+    /// Takes back a buffer that a [`Request::ReceiveProvided`](crate::Request) brought, of this engine or another.
+    fn return_buffer(&mut self, buffer: ProvidedBuffer);
 
     /// System calls made so far, for metrics.
     fn system_calls(&self) -> u64;

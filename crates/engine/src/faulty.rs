@@ -33,9 +33,9 @@ use std::time::Duration;
 
 use crate::engine::{Engine, Submitted, Waker};
 use crate::faulty::pest::Pest;
-use crate::feed::Feed;
-use crate::lent::LentBuffer;
+use crate::multishot_receive::MultishotReceive;
 use crate::operation::{Completed, Operation, Request, Source};
+use crate::provided_buffer::ProvidedBuffer;
 
 /// See the head of this file.
 pub struct Faulty {
@@ -191,7 +191,7 @@ impl Engine for Faulty {
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
         // SAFETY: the caller keeps the operation in place until it has been handed back.
         let submitted = unsafe { operation.as_ref() };
-        let lends = matches!(submitted.request, Request::ReceiveLent { .. });
+        let lends = matches!(submitted.request, Request::ReceiveProvided { .. });
         if lends && !self.whole && self.dice.one_in(8) {
             submitted.set_result(-libc::ENOBUFS);
             self.hold(operation);
@@ -254,12 +254,12 @@ impl Engine for Faulty {
         self.inner.forget(source);
     }
 
-    fn stop_feed(&mut self, feed: &Feed) {
-        self.inner.stop_feed(feed);
+    fn stop_multishot(&mut self, multishot: &MultishotReceive) {
+        self.inner.stop_multishot(multishot);
     }
 
-    fn give_back(&mut self, buffer: LentBuffer) {
-        self.inner.give_back(buffer);
+    fn return_buffer(&mut self, buffer: ProvidedBuffer) {
+        self.inner.return_buffer(buffer);
     }
 
     fn system_calls(&self) -> u64 {

@@ -9,7 +9,7 @@
 //!               address of an operation | 1   a cancel of it that failed (one that succeeds is silent)
 //!               2                             a wake
 //!               4                             nothing that matters
-//!               a feed's place · 8 | 2        its receive, which stays armed (`feeds.rs`)
+//!               a feed's place · 8 | 2        its receive, which stays armed (`multishot_receives.rs`)
 //!               a feed's place · 8 | 3        a request to stop it
 //! ```
 //!
@@ -38,12 +38,12 @@
 //! Ends: whoever drops the engine has collected every completion. If not, the drop does, since the kernel would
 //! go on writing into memory that is no longer there.
 
-mod bell;
-mod buffers;
+mod buffer_ring;
 mod encode;
-mod feeds;
-mod orders;
+mod multishot_receives;
+mod notifier;
 mod ring;
+mod stop_requests;
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -57,20 +57,20 @@ use ::io_uring::squeue::{Entry, Flags};
 use ::io_uring::{cqueue, opcode, types};
 
 use crate::engine::{Engine, Submitted, Waker};
-use crate::feed::Feed;
-use crate::io_uring::bell::Bell;
-use crate::io_uring::buffers::BufferRing;
+use crate::io_uring::buffer_ring::BufferRing;
 use crate::io_uring::encode::encode;
-use crate::io_uring::feeds::{Delivered, Feeds};
-use crate::io_uring::orders::Orders;
+use crate::io_uring::multishot_receives::{Delivered, MultishotReceives};
+use crate::io_uring::notifier::Notifier;
 use crate::io_uring::ring::Ring;
+use crate::io_uring::stop_requests::StopRequests;
 use crate::kind::EngineKind;
-use crate::lent::LentBuffer;
+use crate::multishot_receive::MultishotReceive;
 use crate::open_error::OpenError;
 use crate::operation::{Completed, Operation, Request};
 use crate::perform::perform;
+use crate::provided_buffer::ProvidedBuffer;
 
-pub use crate::io_uring::orders::abandon_feeds;
+pub use crate::io_uring::stop_requests::abandon_receives;
 
 /// The `user_data` of a wake. No operation has this address.
 const WAKER: u64 = 2;
@@ -79,7 +79,7 @@ const WAKER: u64 = 2;
 const IGNORED: u64 = 4;
 
 /// Set in the `user_data` of a feed's receive. Operations are aligned to more than two bytes, so no address has it.
-const FEED: u64 = 2;
+const MULTISHOT: u64 = 2;
 
 /// Set in the `user_data` of a cancel. Operations are aligned to more than a byte, so no address has it.
 const CANCEL: u64 = 1;
@@ -108,9 +108,9 @@ pub(crate) struct IoUring {
     missed: HashSet<NonNull<Operation>>,
     /// Registered when the first lent receive comes. `None` inside: the kernel cannot.
     buffers: OnceCell<Option<BufferRing>>,
-    feeds: Feeds,
-    orders: Arc<Orders>,
-    bell: Bell,
+    multishots: MultishotReceives,
+    stop_requests: Arc<StopRequests>,
+    notifier: Notifier,
     /// A wake has been collected, and no wait has ended for it yet.
     woken: bool,
     /// How many operations the last wait handed back.
@@ -121,12 +121,12 @@ impl IoUring {
     /// Opens a ring for the calling thread.
     pub(crate) fn open() -> Result<IoUring, OpenError> {
         let mut ring = Ring::open()?;
-        let bell =
-            Bell::open(&mut ring).map_err(|cause| OpenError::new(EngineKind::IoUring, "eventfd", cause))?;
-        Ok(IoUring::new(ring, bell))
+        let notifier = Notifier::open(&mut ring)
+            .map_err(|cause| OpenError::new(EngineKind::IoUring, "eventfd", cause))?;
+        Ok(IoUring::new(ring, notifier))
     }
 
-    fn new(ring: Ring, bell: Bell) -> IoUring {
+    fn new(ring: Ring, notifier: Notifier) -> IoUring {
         IoUring {
             ring,
             in_flight: 0,
@@ -135,9 +135,9 @@ impl IoUring {
             cancelled: HashSet::new(),
             missed: HashSet::new(),
             buffers: OnceCell::new(),
-            feeds: Feeds::new(),
-            orders: Orders::open(bell.waker()),
-            bell,
+            multishots: MultishotReceives::new(),
+            stop_requests: StopRequests::open(notifier.waker()),
+            notifier,
             woken: false,
             handed_back: 0,
         }
@@ -195,16 +195,16 @@ impl IoUring {
             let (data, result) = (entry.user_data(), entry.result());
             if data == WAKER {
                 self.woken = true;
-                system_calls += self.bell.answer();
+                system_calls += self.notifier.answer();
                 continue;
             }
             if data == IGNORED {
                 continue;
             }
-            if data & FEED != 0 {
-                let buffers = lender(&mut self.buffers).expect("a feed is armed with buffers");
+            if data & MULTISHOT != 0 {
+                let buffers = pool(&mut self.buffers).expect("a multishot is armed with buffers");
                 // SAFETY: it has been taken from the ring just now.
-                match unsafe { self.feeds.deliver(&entry, buffers) } {
+                match unsafe { self.multishots.deliver(&entry, buffers) } {
                     Delivered::Nothing => {}
                     Delivered::Answered(operation, result) => {
                         self.in_flight -= 1;
@@ -236,8 +236,8 @@ impl IoUring {
             let over = unsafe { operation.as_ref() };
             let lacks_buffer = match over.request {
                 // SAFETY: what the request of an operation in flight points to is valid. The entry comes from our ring, just now.
-                Request::ReceiveLent { feed, .. } => unsafe {
-                    hand_over(lender(&mut self.buffers), &entry, &*feed)
+                Request::ReceiveProvided { multishot, .. } => unsafe {
+                    hand_over(pool(&mut self.buffers), &entry, &*multishot)
                 },
                 _ => false,
             };
@@ -259,7 +259,7 @@ impl IoUring {
 
     /// Queues what the engine itself wants from the kernel: operations once more, cancels once more, the waker.
     fn replenish(&mut self) {
-        if let Some(buffers) = lender(&mut self.buffers) {
+        if let Some(buffers) = pool(&mut self.buffers) {
             buffers.forget_promises();
         }
         let mut again = mem::take(&mut self.again);
@@ -283,18 +283,18 @@ impl IoUring {
                 self.push_cancel(operation);
             }
         }
-        for request in self.feeds.requests() {
+        for request in self.multishots.requests() {
             // SAFETY: it points to nothing; the kernel writes into the buffers that it has been given.
             unsafe { self.push(&request) };
         }
-        if let Some(request) = self.bell.watch() {
+        if let Some(request) = self.notifier.watch() {
             // SAFETY: it has no pointers.
             unsafe { self.push(&request) };
         }
     }
 
     /// Whether there are buffers to lend.
-    fn can_lend(&mut self) -> bool {
+    fn can_provide(&mut self) -> bool {
         self.buffers.get_or_init(|| BufferRing::register(&self.ring).ok()).is_some()
     }
 
@@ -302,18 +302,22 @@ impl IoUring {
     ///
     /// # Safety
     /// As for [`Engine::submit`]. `feed` is that of the operation's request.
-    unsafe fn submit_fed(&mut self, operation: NonNull<Operation>, feed: &Feed) -> Submitted {
+    unsafe fn submit_multishot(
+        &mut self,
+        operation: NonNull<Operation>,
+        multishot: &MultishotReceive,
+    ) -> Submitted {
         // SAFETY: a submitted operation stays where it is until it has been handed back.
         let begun = unsafe { operation.as_ref() };
-        if let Some(result) = feed.0.answer() {
+        if let Some(result) = multishot.0.answer() {
             begun.set_result(result);
             return Submitted::Done;
         }
-        debug_assert!(feed.0.waiting.get().is_none(), "a feed is for one reader");
-        feed.0.waiting.set(Some(operation));
+        debug_assert!(multishot.0.waiting.get().is_none(), "a multishot is for one reader");
+        multishot.0.waiting.set(Some(operation));
         self.in_flight += 1;
-        if !feed.0.is_armed() {
-            let request = self.feeds.arm(&feed.0, begun.request.source());
+        if !multishot.0.is_armed() {
+            let request = self.multishots.arm(&multishot.0, begun.request.source());
             // SAFETY: it points to nothing; the kernel writes into the buffers that it has been given.
             unsafe { self.push(&request) };
         }
@@ -340,14 +344,14 @@ impl Engine for IoUring {
         // SAFETY: a submitted operation stays where it is until it has been handed back.
         let begun = unsafe { operation.as_ref() };
         begun.step.set(0);
-        if let Request::ReceiveLent { feed, .. } = begun.request {
-            if !self.can_lend() {
+        if let Request::ReceiveProvided { multishot, .. } = begun.request {
+            if !self.can_provide() {
                 begun.set_result(-libc::ENOBUFS);
                 return Submitted::Done;
             }
-            if self.ring.can_feed() {
+            if self.ring.has_multishot() {
                 // SAFETY: the caller of `submit` keeps the operation and what its request names, the feed, in place.
-                return unsafe { self.submit_fed(operation, &*feed) };
+                return unsafe { self.submit_multishot(operation, &*multishot) };
             }
         }
         if self.is_better_called(&begun.request) {
@@ -370,9 +374,9 @@ impl Engine for IoUring {
     unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
         // SAFETY: it was submitted and has not been handed back, so it is where it was.
         let Operation { request, step, .. } = unsafe { operation.as_ref() };
-        if let Request::ReceiveLent { feed, .. } = *request
+        if let Request::ReceiveProvided { multishot, .. } = *request
             // SAFETY: what the request of an operation in flight points to, the feed, is valid.
-            && let waiting = &unsafe { &*feed }.0.waiting
+            && let waiting = &unsafe { &*multishot }.0.waiting
             && waiting.get() == Some(operation)
         {
             // The kernel does not know of it, and the feed goes on.
@@ -391,15 +395,15 @@ impl Engine for IoUring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, completed: &mut Completed) -> io::Result<()> {
-        for socket in self.orders.take() {
-            self.feeds.abandon(socket);
+        for socket in self.stop_requests.take() {
+            self.multishots.abandon(socket);
         }
         self.replenish();
         let looks_only = timeout == Some(Duration::ZERO)
             || !self.early.is_empty()
             || !self.again.is_empty()
             || !self.missed.is_empty()
-            || self.feeds.has_requests()
+            || self.multishots.has_requests()
             || self.woken
             || !self.ring.completions().is_empty();
         if !looks_only {
@@ -420,13 +424,13 @@ impl Engine for IoUring {
     }
 
     fn waker(&self) -> Waker {
-        self.bell.waker()
+        self.notifier.waker()
     }
 
-    fn stop_feed(&mut self, feed: &Feed) {
+    fn stop_multishot(&mut self, multishot: &MultishotReceive) {
         let mut early = mem::take(&mut self.early);
         // Each time round, since the kernel does not find a request that it is just trying again.
-        while let Some(request) = Feeds::stop(&feed.0) {
+        while let Some(request) = MultishotReceives::stop(&multishot.0) {
             // SAFETY: a cancel has no pointers.
             unsafe { self.push(&request) };
             if self.enter(1, Some(LAST_COMPLETION_WAIT)).is_err() {
@@ -437,9 +441,9 @@ impl Engine for IoUring {
         self.early.append(&mut early);
     }
 
-    fn give_back(&mut self, buffer: LentBuffer) {
-        if let Some(buffers) = lender(&mut self.buffers) {
-            buffers.take_back(buffer);
+    fn return_buffer(&mut self, buffer: ProvidedBuffer) {
+        if let Some(buffers) = pool(&mut self.buffers) {
+            buffers.reclaim(buffer);
         }
     }
 
@@ -450,26 +454,26 @@ impl Engine for IoUring {
 
 impl Drop for IoUring {
     fn drop(&mut self) {
-        self.orders.close();
+        self.stop_requests.close();
         let mut completed = Completed::new();
-        while self.in_flight > 0 || self.feeds.armed() > 0 {
+        while self.in_flight > 0 || self.multishots.armed() > 0 {
             while self.again.pop().is_some() {
                 self.in_flight -= 1;
             }
-            self.in_flight -= self.feeds.give_up();
+            self.in_flight -= self.multishots.give_up();
             // Kernels before 5.19 do not know this cancel. There we wait until all is over by itself.
             let everything = opcode::AsyncCancel2::new(types::CancelBuilder::any());
             // A full ring is submitted below, and the cancel comes the next time round.
             // SAFETY: a cancel has no pointers.
             let _ = unsafe { self.ring.push(&everything.build().user_data(IGNORED)) };
-            let is_left = self.in_flight > 0 || self.feeds.armed() > 0;
+            let is_left = self.in_flight > 0 || self.multishots.armed() > 0;
             if is_left && self.enter(1, Some(LAST_COMPLETION_WAIT)).is_err() {
                 // The kernel holds buffers that are about to be freed, and there is no way to take them back.
                 std::process::abort();
             }
             self.collect(&mut completed);
         }
-        if lender(&mut self.buffers).is_some() && self.ring.unregister_buffers(buffers::GROUP).is_err() {
+        if pool(&mut self.buffers).is_some() && self.ring.unregister_buffers(buffer_ring::GROUP).is_err() {
             // The kernel still knows the block of entries. Losing it is better than freeing it.
             mem::forget(self.buffers.take());
         }
@@ -516,7 +520,7 @@ fn settle(operation: &Operation, result: i32) -> Settled {
     Settled::Over { was_cancelled }
 }
 
-fn lender(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing> {
+fn pool(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing> {
     buffers.get_mut()?.as_mut()
 }
 
@@ -525,11 +529,15 @@ fn lender(buffers: &mut OnceCell<Option<BufferRing>>) -> Option<&mut BufferRing>
 ///
 /// # Safety
 /// The entry comes from the ring, and is taken in for the first time.
-unsafe fn hand_over(buffers: Option<&mut BufferRing>, entry: &cqueue::Entry, feed: &Feed) -> bool {
+unsafe fn hand_over(
+    buffers: Option<&mut BufferRing>,
+    entry: &cqueue::Entry,
+    multishot: &MultishotReceive,
+) -> bool {
     let Some(buffers) = buffers else { return false };
     match (cqueue::buffer_select(entry.flags()), entry.result()) {
         // SAFETY: a completion of the ring, taken in for the first time, says so.
-        (Some(id), 1..) => feed.0.push(unsafe { buffers.lend(id, entry.result() as usize) }),
+        (Some(id), 1..) => multishot.0.push(unsafe { buffers.filled(id, entry.result() as usize) }),
         // SAFETY: a completion of the ring, taken in for the first time, says that there is nothing in it.
         (Some(id), _) => unsafe { buffers.put_back(id) },
         (None, result) => return result == -libc::ENOBUFS && buffers.promise(),
@@ -588,24 +596,24 @@ mod tests {
     #[test]
     fn wakes_come_by_message_where_the_kernel_can_and_by_descriptor_everywhere() {
         let Ok(mut ring) = Ring::open() else { return println!("no io_uring here") };
-        match Bell::by_message(&mut ring) {
-            Ok(bell) => no_wake_is_lost(IoUring::new(ring, bell)),
+        match Notifier::by_message(&mut ring) {
+            Ok(notifier) => no_wake_is_lost(IoUring::new(ring, notifier)),
             Err(error) => println!("no messages between rings here: {error}"),
         }
-        no_wake_is_lost(IoUring::new(Ring::open().unwrap(), Bell::by_descriptor().unwrap()));
+        no_wake_is_lost(IoUring::new(Ring::open().unwrap(), Notifier::by_descriptor().unwrap()));
     }
 
     /// The kernel does not know the feed yet when it is asked to stop it.
     #[test]
     fn a_stop_that_has_missed_is_sent_again() {
         let Ok(mut engine) = IoUring::open() else { return println!("no io_uring here") };
-        if !engine.can_lend() || !engine.ring.can_feed() {
-            return println!("no feeds here");
+        if !engine.can_provide() || !engine.ring.has_multishot() {
+            return println!("no multishots here");
         }
         let (near, _far) = UnixStream::pair().unwrap();
-        let (feed, socket) = (Feed::new(), Source::new(near.as_raw_fd()));
-        let request = engine.feeds.arm(&feed.0, socket);
-        abandon_feeds(socket);
+        let (multishot, socket) = (MultishotReceive::new(), Source::new(near.as_raw_fd()));
+        let request = engine.multishots.arm(&multishot.0, socket);
+        abandon_receives(socket);
         let mut completed = Completed::new();
         engine.wait(Some(Duration::ZERO), &mut completed).unwrap();
         // SAFETY: it points to nothing.
@@ -613,6 +621,6 @@ mod tests {
         for _ in 0..10 {
             engine.wait(Some(Duration::ZERO), &mut completed).unwrap();
         }
-        assert!(!feed.0.is_armed());
+        assert!(!multishot.0.is_armed());
     }
 }

@@ -15,7 +15,7 @@
 //!                            epoll.rs  poll.rs  select.rs  sigio.rs  spin.rs
 //! ```
 //!
-//! Which engine runs is chosen in one place, [`EngineKind::open`]. Who waits for data need not bring a buffer: a [`Feed`] is filled
+//! Which engine runs is chosen in one place, [`EngineKind::open`]. Who waits for data need not bring a buffer: a [`MultishotReceive`] is filled
 //! from those that the engine lends.
 
 mod address;
@@ -24,16 +24,16 @@ mod epoll;
 mod event_fd;
 #[cfg(feature = "stress")]
 mod faulty;
-mod feed;
 mod io_uring;
 mod kind;
-mod lent;
+mod multishot_receive;
 mod open;
 mod open_error;
 mod operation;
 mod perform;
 mod poll;
 mod poll_set;
+mod provided_buffer;
 mod readiness;
 mod select;
 mod sigio;
@@ -44,11 +44,11 @@ pub use address::SocketAddress;
 pub use engine::{Engine, Submitted, Wake, Waker};
 #[cfg(feature = "stress")]
 pub use faulty::Faulty;
-pub use feed::Feed;
-pub use io_uring::abandon_feeds;
+pub use io_uring::abandon_receives;
 pub use kind::{Choice, EngineKind, UnknownEngine};
-pub use lent::LentBuffer;
+pub use multishot_receive::MultishotReceive;
 pub use open_error::OpenError;
 pub use operation::{Completed, Interest, Operation, Request, Source};
 pub use perform::perform_blocking;
+pub use provided_buffer::ProvidedBuffer;
 pub use readiness::{Poller, Readiness, Ready};

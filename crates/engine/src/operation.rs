@@ -16,7 +16,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::address::SocketAddress;
-use crate::feed::Feed;
+use crate::multishot_receive::MultishotReceive;
 
 /// A descriptor as an engine knows it: the number, and an identity that is never used again.
 ///
@@ -90,7 +90,7 @@ pub enum Request {
     Send { socket: Source, buffer: *const u8, length: usize, flags: i32 },
     /// `recv(2)` into a buffer that the engine lends: while there is no data, there is no buffer. A result above 0 is the length of
     /// the buffer that may be taken from the feed, and must be taken before the next such request; `-ENOBUFS` says that all are lent.
-    ReceiveLent { socket: Source, feed: *const Feed },
+    ReceiveProvided { socket: Source, multishot: *const MultishotReceive },
     /// `recvmsg(2)`.
     ReceiveMessage { socket: Source, message: *mut libc::msghdr, flags: i32 },
     /// `sendmsg(2)`. `MSG_NOSIGNAL` is always added.
@@ -110,7 +110,7 @@ impl Request {
             Request::Accept { listener: source, .. }
             | Request::Connect { socket: source, .. }
             | Request::Receive { socket: source, .. }
-            | Request::ReceiveLent { socket: source, .. }
+            | Request::ReceiveProvided { socket: source, .. }
             | Request::Send { socket: source, .. }
             | Request::ReceiveMessage { socket: source, .. }
             | Request::SendMessage { socket: source, .. }
@@ -125,7 +125,7 @@ impl Request {
         match *self {
             Request::Accept { .. }
             | Request::Receive { .. }
-            | Request::ReceiveLent { .. }
+            | Request::ReceiveProvided { .. }
             | Request::ReceiveMessage { .. }
             | Request::Read { .. } => Interest::READ,
             Request::Connect { .. }

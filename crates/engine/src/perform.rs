@@ -44,7 +44,7 @@ pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> 
             attempt(|| unsafe { recv(socket.fd, buffer, capped(length), flags) })
         }
         // There is nothing to lend from here. Whoever asks has a buffer of its own for this case.
-        Request::ReceiveLent { .. } => Some(-libc::ENOBUFS),
+        Request::ReceiveProvided { .. } => Some(-libc::ENOBUFS),
         Request::Send { socket, buffer, length, flags } => {
             let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: the request's buffer is valid for reads of its length.

@@ -31,10 +31,10 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::engine::{Engine, Submitted, Waker};
-use crate::feed::Feed;
-use crate::lent::{BUFFER_BYTES, Lender, LentBuffer};
+use crate::multishot_receive::MultishotReceive;
 use crate::operation::{Completed, Interest, Operation, Request, Source};
 use crate::perform::{is_tcp, perform};
+use crate::provided_buffer::{BUFFER_BYTES, BufferPool, ProvidedBuffer};
 
 /// What a readiness kernel has to provide. The contract, which every poller keeps:
 ///
@@ -92,7 +92,7 @@ pub struct Readiness<P> {
     /// What the poller reported; empty between waits, kept for its memory.
     ready: Vec<Ready>,
     attempts: u64,
-    lender: Lender,
+    pool: BufferPool,
 }
 
 /// What is known of one descriptor.
@@ -125,7 +125,7 @@ impl<P: Poller> Readiness<P> {
             finished: Completed::new(),
             ready: Vec::new(),
             attempts: 0,
-            lender: Lender::new(),
+            pool: BufferPool::new(),
         }
     }
 
@@ -167,10 +167,10 @@ impl<P: Poller> Readiness<P> {
         entry.armed = entry.armed.without(ready.interest);
         entry.may_be_ready = entry.may_be_ready.union(ready.interest);
         entry.hangup |= ready.hangup;
-        let lender = &mut self.lender;
-        self.attempts += entry.attempt_waiting(Interest::READ, lender, completed);
-        self.attempts += entry.attempt_waiting(Interest::WRITE, lender, completed);
-        self.attempts += entry.attempt_watchers(lender, completed);
+        let pool = &mut self.pool;
+        self.attempts += entry.attempt_waiting(Interest::READ, pool, completed);
+        self.attempts += entry.attempt_waiting(Interest::WRITE, pool, completed);
+        self.attempts += entry.attempt_watchers(pool, completed);
         entry.arm_missing(ready.source, &mut self.poller, completed);
     }
 }
@@ -193,7 +193,7 @@ impl<P: Poller> Engine for Readiness<P> {
         let entry = &mut self.entries[source.fd as usize];
         let attempted = entry.is_worth_an_attempt(&pending.request);
         // SAFETY: a submitted request's pointers are valid.
-        if attempted && unsafe { entry.attempt(pending, &mut self.lender) } {
+        if attempted && unsafe { entry.attempt(pending, &mut self.pool) } {
             self.attempts += 1;
             return Submitted::Done;
         }
@@ -272,11 +272,11 @@ impl<P: Poller> Engine for Readiness<P> {
     }
 
     /// Here, only what somebody waits for is received.
-    fn stop_feed(&mut self, _: &Feed) {}
+    fn stop_multishot(&mut self, _: &MultishotReceive) {}
 
-    fn give_back(&mut self, buffer: LentBuffer) {
-        if let Some(id) = self.lender.take_back(buffer) {
-            self.lender.put(id);
+    fn return_buffer(&mut self, buffer: ProvidedBuffer) {
+        if let Some(id) = self.pool.reclaim(buffer) {
+            self.pool.put(id);
         }
     }
 
@@ -313,11 +313,13 @@ impl Entry {
     ///
     /// # Safety
     /// The pointers of its request are valid.
-    unsafe fn attempt(&mut self, operation: &Operation, lender: &mut Lender) -> bool {
+    unsafe fn attempt(&mut self, operation: &Operation, pool: &mut BufferPool) -> bool {
         let request = &operation.request;
         let outcome = match *request {
             // SAFETY: the request's feed is valid.
-            Request::ReceiveLent { socket, feed } => receive_lent(socket, unsafe { &*feed }, lender),
+            Request::ReceiveProvided { socket, multishot } => {
+                receive_provided(socket, unsafe { &*multishot }, pool)
+            }
             // SAFETY: the request's pointers are valid.
             _ => unsafe { perform(request, &operation.step) },
         };
@@ -344,7 +346,7 @@ impl Entry {
         let (socket, length) = match *request {
             Request::Receive { socket, length, flags: 0, .. } => (socket, length),
             Request::Send { socket, length, flags: 0, .. } => (socket, length),
-            Request::ReceiveLent { socket, .. } => (socket, BUFFER_BYTES),
+            Request::ReceiveProvided { socket, .. } => (socket, BUFFER_BYTES),
             _ => return false,
         };
         result > 0
@@ -357,7 +359,7 @@ impl Entry {
     fn attempt_waiting(
         &mut self,
         direction: Interest,
-        lender: &mut Lender,
+        pool: &mut BufferPool,
         completed: &mut Completed,
     ) -> u64 {
         let mut attempts = 0;
@@ -366,7 +368,7 @@ impl Entry {
         {
             attempts += 1;
             // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
-            if unsafe { self.attempt(operation.as_ref(), lender) } {
+            if unsafe { self.attempt(operation.as_ref(), pool) } {
                 self.line(direction).pop();
                 // SAFETY: just popped, so it is on no list.
                 unsafe { completed.push(operation) };
@@ -376,13 +378,13 @@ impl Entry {
     }
 
     /// Tries every watcher. Returns the number of attempts.
-    fn attempt_watchers(&mut self, lender: &mut Lender, completed: &mut Completed) -> u64 {
+    fn attempt_watchers(&mut self, pool: &mut BufferPool, completed: &mut Completed) -> u64 {
         let mut attempts = 0;
         let mut watchers = std::mem::take(&mut self.watchers);
         while let Some(operation) = watchers.pop() {
             attempts += 1;
             // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
-            let over = unsafe { self.attempt(operation.as_ref(), lender) };
+            let over = unsafe { self.attempt(operation.as_ref(), pool) };
             let list = if over { &mut *completed } else { &mut self.watchers };
             // SAFETY: just popped, so it is on no list.
             unsafe { list.push(operation) };
@@ -434,15 +436,15 @@ impl Entry {
 }
 
 /// `recv` into a buffer of the lender's, which goes along if there was something.
-fn receive_lent(socket: Source, feed: &Feed, lender: &mut Lender) -> Option<i32> {
-    let Some(id) = lender.take() else { return Some(-libc::ENOBUFS) };
-    let plain = Request::Receive { socket, buffer: lender.pointer(id), length: BUFFER_BYTES, flags: 0 };
+fn receive_provided(socket: Source, multishot: &MultishotReceive, pool: &mut BufferPool) -> Option<i32> {
+    let Some(id) = pool.take() else { return Some(-libc::ENOBUFS) };
+    let plain = Request::Receive { socket, buffer: pool.pointer(id), length: BUFFER_BYTES, flags: 0 };
     // SAFETY: the buffer was free, so it is ours.
     let result = unsafe { perform(&plain, &Default::default()) };
     match result {
         // SAFETY: the buffer was free, and goes to the reader alone.
-        Some(count) if count > 0 => feed.0.push(unsafe { lender.lend(id, count as usize) }),
-        _ => lender.put(id),
+        Some(count) if count > 0 => multishot.0.push(unsafe { pool.filled(id, count as usize) }),
+        _ => pool.put(id),
     }
     result
 }

@@ -9,8 +9,8 @@ mod cancel;
 mod connection;
 #[path = "behaviour/descriptor.rs"]
 mod descriptor;
-#[path = "behaviour/lent.rs"]
-mod lent;
+#[path = "behaviour/provided_buffer.rs"]
+mod provided_buffer;
 #[path = "behaviour/rig.rs"]
 mod rig;
 #[path = "behaviour/stream.rs"]
@@ -62,15 +62,15 @@ on_every_engine! {
         descriptors_that_travel_along_hide_nothing_behind_them
         a_non_blocking_socket_is_waited_for
     }
-    lent {
+    provided_buffer {
         a_buffer_comes_with_the_data_and_not_before
-        many_buffers_are_lent_at_once
-        a_cancelled_lent_receive_loses_nothing
+        many_buffers_are_provided_at_once
+        a_cancelled_provided_receive_loses_nothing
         a_cancel_that_comes_with_the_data_loses_nothing
         nobody_is_read_far_ahead
-        when_all_is_lent_it_says_so_and_loses_nothing
-        a_stopped_feed_takes_nothing_more
-        a_feed_is_stopped_in_the_midst_of_much_data
+        when_no_buffer_is_left_it_says_so_and_loses_nothing
+        a_stopped_multishot_receive_takes_nothing_more
+        a_multishot_receive_is_stopped_in_the_midst_of_much_data
         a_cancel_after_an_answer_that_was_found_early_harms_nobody
         a_buffer_outlives_its_engine
     }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rig::{Dice, InFlight, PATIENCE, Rig, Stream, pattern, receive, send, source};
-use sward_engine::{EngineKind, Faulty, Feed, Request, Source};
+use sward_engine::{EngineKind, Faulty, MultishotReceive, Request, Source};
 
 /// What each direction of a connection carries.
 const LENGTH: usize = 20_000;
@@ -42,13 +42,13 @@ struct Flow {
     taken: usize,
     receives: Option<Waiting>,
     /// For one that receives into lent buffers.
-    feed: Option<Feed>,
+    multishot: Option<MultishotReceive>,
 }
 
 impl Flow {
-    fn new(from: Source, to: Source, feed: Option<Feed>) -> Flow {
+    fn new(from: Source, to: Source, multishot: Option<MultishotReceive>) -> Flow {
         let received = vec![0; LENGTH];
-        Flow { from, to, sent: 0, sends: None, received, taken: 0, receives: None, feed }
+        Flow { from, to, sent: 0, sends: None, received, taken: 0, receives: None, multishot }
     }
 
     /// Begins what can be begun. False: all has come.
@@ -65,12 +65,12 @@ impl Flow {
         }
         if self.receives.is_none() && self.taken < LENGTH {
             let end = LENGTH.min(self.taken + 1 + dice.below(1000) as usize);
-            let request = match &self.feed {
-                Some(feed) => {
+            let request = match &self.multishot {
+                Some(multishot) => {
                     if dice.below(3) == 0 {
-                        rig.engine.stop_feed(feed);
+                        rig.engine.stop_multishot(multishot);
                     }
-                    Request::ReceiveLent { socket: self.to, feed }
+                    Request::ReceiveProvided { socket: self.to, multishot }
                 }
                 None => receive(self.to, &mut self.received[self.taken..end]),
             };
@@ -86,13 +86,13 @@ impl Flow {
     }
 
     fn take(&mut self, rig: &mut Rig, count: usize) {
-        if let Some(feed) = &self.feed
+        if let Some(multishot) = &self.multishot
             && count > 0
         {
-            let buffer = feed.take().expect("data comes with a buffer");
+            let buffer = multishot.take().expect("data comes with a buffer");
             assert_eq!(buffer.len(), count);
             self.received[self.taken..][..count].copy_from_slice(&buffer);
-            rig.engine.give_back(buffer);
+            rig.engine.return_buffer(buffer);
         }
         self.taken += count;
     }
@@ -119,7 +119,7 @@ fn converse<S: Stream>(rig: &mut Rig, seed: u64) {
     let mut flows = Vec::new();
     for (near, far) in &pairs {
         let (near, far) = (source(near), source(far));
-        flows.push(Flow::new(near, far, Some(Feed::new())));
+        flows.push(Flow::new(near, far, Some(MultishotReceive::new())));
         flows.push(Flow::new(far, near, None));
     }
     loop {
@@ -139,9 +139,9 @@ fn converse<S: Stream>(rig: &mut Rig, seed: u64) {
     for flow in &flows {
         assert!(flow.received == bytes, "{} with seed {seed}", rig.kind);
         let mut rest = [0; 1];
-        let end = match &flow.feed {
-            Some(feed) => loop {
-                match rig.run(Request::ReceiveLent { socket: flow.to, feed }) {
+        let end = match &flow.multishot {
+            Some(multishot) => loop {
+                match rig.run(Request::ReceiveProvided { socket: flow.to, multishot }) {
                     refused if refused == -libc::ENOBUFS => {}
                     result => break result,
                 }
@@ -170,7 +170,7 @@ fn what_is_sent_comes_whole_and_in_order() {
 fn there_are_faults() {
     under_faults(|rig, seed| {
         let (near, mut far) = <UnixStream as Stream>::pair();
-        let (near, feed) = (source(&near), Feed::new());
+        let (near, multishot) = (source(&near), MultishotReceive::new());
         let (mut short, mut refused, mut late) = (0, 0, 0);
         for _ in 0..200 {
             std::io::Write::write_all(&mut far, &[1; 100]).unwrap();
@@ -185,11 +185,13 @@ fn there_are_faults() {
                 left -= length;
             }
             std::io::Write::write_all(&mut far, &[1]).unwrap();
-            while rig.run(Request::ReceiveLent { socket: near, feed: &raw const feed }) == -libc::ENOBUFS {
+            while rig.run(Request::ReceiveProvided { socket: near, multishot: &raw const multishot })
+                == -libc::ENOBUFS
+            {
                 refused += 1;
             }
-            rig.engine.give_back(feed.take().unwrap());
-            rig.engine.stop_feed(&feed);
+            rig.engine.return_buffer(multishot.take().unwrap());
+            rig.engine.stop_multishot(&multishot);
         }
         assert!(short > 10 && refused > 5 && late > 10, "{}, {seed}: {short}, {refused}, {late}", rig.kind);
     });

@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use ::io_uring::squeue::{Entry, Flags};
 use ::io_uring::{opcode, types};
 
-use super::{POLLING, address_of, buffers};
+use super::{POLLING, address_of, buffer_ring};
 use crate::address::SocketAddress;
 use crate::operation::{Interest, Operation, Request};
 
@@ -51,8 +51,8 @@ unsafe fn encode_request(request: &Request) -> Entry {
         Request::Receive { buffer, length, flags, .. } => {
             opcode::Recv::new(fd, buffer, entry_length(length)).flags(flags).build()
         }
-        Request::ReceiveLent { .. } => opcode::Recv::new(fd, ptr::null_mut(), 0)
-            .buf_group(buffers::GROUP)
+        Request::ReceiveProvided { .. } => opcode::Recv::new(fd, ptr::null_mut(), 0)
+            .buf_group(buffer_ring::GROUP)
             .build()
             .flags(Flags::BUFFER_SELECT),
         Request::Send { buffer, length, flags, .. } => {

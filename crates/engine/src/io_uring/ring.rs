@@ -54,7 +54,7 @@ pub(super) struct Ring {
     /// The index under which this thread has registered the ring, if it could.
     registered: Option<u32>,
     /// Whether receives can stay armed.
-    can_feed: bool,
+    has_multishot: bool,
     /// The flags that every enter has.
     enter_flags: EnterFlags,
     /// How often the kernel was entered.
@@ -74,13 +74,13 @@ impl Ring {
         let probe = probe(&rings).map_err(failed("io_uring_register"))?;
         check_operations(&probe).map_err(failed("io_uring_register"))?;
         // It came with Linux 6.0, and nothing but its contemporaries tells.
-        let can_feed = probe.is_supported(opcode::SendZc::CODE);
+        let has_multishot = probe.is_supported(opcode::SendZc::CODE);
         let mut enter_flags = EnterFlags::GETEVENTS;
         // A thread that waits for the network is idle, not waiting for a disk.
         if rings.params().is_feature_no_iowait() {
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
-        let mut ring = Ring { rings, registered: None, can_feed, enter_flags, system_calls: 0 };
+        let mut ring = Ring { rings, registered: None, has_multishot, enter_flags, system_calls: 0 };
         // Kernels before 5.18 cannot; the ring works without.
         ring.registered = ring.register().ok();
         if ring.registered.is_some() {
@@ -96,8 +96,8 @@ impl Ring {
     }
 
     /// Whether receives can stay armed and pick buffers by themselves (Linux 6.0).
-    pub(super) fn can_feed(&self) -> bool {
-        self.can_feed
+    pub(super) fn has_multishot(&self) -> bool {
+        self.has_multishot
     }
 
     /// Queues a request for the next [`enter`](Ring::enter).

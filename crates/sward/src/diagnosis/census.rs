@@ -177,7 +177,7 @@ fn call(request: &Request) -> Call {
     let name = match request {
         Request::Accept { .. } => "accept",
         Request::Connect { .. } => "connect",
-        Request::Receive { .. } | Request::ReceiveLent { .. } => "recv",
+        Request::Receive { .. } | Request::ReceiveProvided { .. } => "recv",
         Request::Send { .. } => "send",
         Request::ReceiveMessage { .. } => "recvmsg",
         Request::SendMessage { .. } => "sendmsg",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use sward_engine::{Feed, LentBuffer};
+use sward_engine::{MultishotReceive, ProvidedBuffer};
 
 use super::TcpStream;
 use crate::runtime::worker::Worker;
@@ -11,12 +11,12 @@ use crate::runtime::worker::Worker;
 /// The size of the buffer that a reader falls back to, in bytes.
 const OWN_BYTES: usize = 16 * 1024;
 
-/// Reads a [`TcpStream`] through buffers that its worker's engine lends: made by [`TcpStream::reader`].
+/// Reads a [`TcpStream`] through buffers that its worker's engine provides: made by [`TcpStream::reader`].
 ///
 /// It implements [`BufRead`]. While it waits for data it holds no buffer, so a server with very many idle connections keeps
-/// one page of stack for each, and no more. When data comes, it is lent a buffer of 16 KiB, and gives it back as soon as
-/// everything in it has been [consumed](BufRead::consume). Where nothing can be lent (on an OS thread, or when the engine has
-/// lent all) the reader makes a buffer of its own.
+/// one page of stack for each, and no more. When data comes, the engine provides a buffer of 16 KiB, and the reader returns it as soon as
+/// everything in it has been [consumed](BufRead::consume). Where no buffer can be provided (on an OS thread, or when the engine has
+/// none left) the reader makes a buffer of its own.
 ///
 /// On io_uring the kernel itself picks the buffer, and goes on receiving by itself from one call to the next: a message costs no
 /// request. So, like any buffered reader, it may have taken more than has been read
@@ -40,7 +40,7 @@ const OWN_BYTES: usize = 16 * 1024;
 pub struct Reader<'a> {
     stream: &'a TcpStream,
     /// What has arrived and is not held yet.
-    feed: Feed,
+    multishot: MultishotReceive,
     held: Held,
     /// How much of what is held has been consumed.
     start: usize,
@@ -49,7 +49,7 @@ pub struct Reader<'a> {
 /// Where the bytes are that have been received and not consumed.
 enum Held {
     Nothing,
-    Lent(LentBuffer),
+    Provided(ProvidedBuffer),
     /// The first `usize` bytes of it.
     Own(Box<[u8]>, usize),
 }
@@ -58,7 +58,7 @@ impl Held {
     fn bytes(&self) -> &[u8] {
         match self {
             Held::Nothing => &[],
-            Held::Lent(buffer) => buffer,
+            Held::Provided(buffer) => buffer,
             Held::Own(buffer, length) => &buffer[..*length],
         }
     }
@@ -67,7 +67,7 @@ impl Held {
 impl<'a> Reader<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Reader<'a> {
         stream.socket().enter_reader();
-        Reader { stream, feed: Feed::new(), held: Held::Nothing, start: 0 }
+        Reader { stream, multishot: MultishotReceive::new(), held: Held::Nothing, start: 0 }
     }
 
     /// The stream that it reads.
@@ -82,16 +82,16 @@ impl<'a> Reader<'a> {
 
     fn let_go(&mut self) {
         self.start = 0;
-        if let Held::Lent(buffer) = std::mem::replace(&mut self.held, Held::Nothing) {
-            Worker::give_back(buffer);
+        if let Held::Provided(buffer) = std::mem::replace(&mut self.held, Held::Nothing) {
+            Worker::return_buffer(buffer);
         }
     }
 
     fn fill(&mut self) -> io::Result<()> {
         if self.stream.socket().suspends() {
-            match self.stream.socket().receive_lent(&self.feed) {
+            match self.stream.socket().receive_provided(&self.multishot) {
                 Ok(buffer) => {
-                    self.held = buffer.map_or(Held::Nothing, Held::Lent);
+                    self.held = buffer.map_or(Held::Nothing, Held::Provided);
                     return Ok(());
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
@@ -103,12 +103,12 @@ impl<'a> Reader<'a> {
 
     /// Reads without the engine, but first what the engine has for us.
     fn fill_own(&mut self) -> io::Result<()> {
-        Worker::stop_feed(&self.feed);
-        if let Some(buffer) = self.feed.take() {
-            self.held = Held::Lent(buffer);
+        Worker::stop_multishot(&self.multishot);
+        if let Some(buffer) = self.multishot.take() {
+            self.held = Held::Provided(buffer);
             return Ok(());
         }
-        match self.feed.take_end() {
+        match self.multishot.take_end() {
             None => {}
             Some(0) => return Ok(()),
             Some(error) => return Err(io::Error::from_raw_os_error(-error)),
@@ -142,7 +142,7 @@ impl BufRead for Reader<'_> {
 impl Read for Reader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // What is large goes straight to where it is wanted.
-        if self.buffer().is_empty() && self.feed.is_idle() && buf.len() >= OWN_BYTES {
+        if self.buffer().is_empty() && self.multishot.is_idle() && buf.len() >= OWN_BYTES {
             let mut stream = self.stream;
             return stream.read(buf);
         }
@@ -155,9 +155,9 @@ impl Read for Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.let_go();
-        Worker::stop_feed(&self.feed);
-        while let Some(buffer) = self.feed.take() {
-            Worker::give_back(buffer);
+        Worker::stop_multishot(&self.multishot);
+        while let Some(buffer) = self.multishot.take() {
+            Worker::return_buffer(buffer);
         }
         self.stream.socket().leave_reader();
     }

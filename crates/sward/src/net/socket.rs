@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
-use sward_engine::{Feed, LentBuffer, Request, SocketAddress, Source, abandon_feeds};
+use sward_engine::{MultishotReceive, ProvidedBuffer, Request, SocketAddress, Source, abandon_receives};
 
 use crate::runtime::wait::{self, Outcome};
 use crate::runtime::worker::Worker;
@@ -76,12 +76,12 @@ impl Socket {
         Socket { source: Source::new(descriptor.as_raw_fd()), modes, readers: AtomicU32::new(0) }
     }
 
-    /// A reader begins, which may have a feed.
+    /// A reader begins; it may have a multishot receive.
     pub(super) fn enter_reader(&self) {
         self.readers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A reader has stopped its feed, and goes.
+    /// A reader has stopped its multishot receive and ends.
     pub(super) fn leave_reader(&self) {
         self.readers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -127,16 +127,19 @@ impl Socket {
         count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })
     }
 
-    /// `recv(2)` into a buffer of the engine's, which goes back with [`Worker::give_back`]. `None`: the end.
+    /// `recv(2)` into a buffer of the engine's, which goes back with [`Worker::return_buffer`]. `None`: the end.
     ///
     /// # Errors
-    /// `ENOBUFS`: there is nothing to lend; the caller has to bring a buffer.
+    /// `ENOBUFS`: no buffer can be provided; the caller brings one.
     #[inline]
-    pub(super) fn receive_lent(&self, feed: &Feed) -> io::Result<Option<LentBuffer>> {
-        let request = Request::ReceiveLent { socket: self.source, feed };
-        // SAFETY: the feed is borrowed, and our owner keeps the descriptor open, for as long as this frame is there.
+    pub(super) fn receive_provided(
+        &self,
+        multishot: &MultishotReceive,
+    ) -> io::Result<Option<ProvidedBuffer>> {
+        let request = Request::ReceiveProvided { socket: self.source, multishot };
+        // SAFETY: the multishot receive is borrowed, and our owner keeps the descriptor open, for as long as this frame is there.
         count(unsafe { wait::perform(request, self.timeout(Direction::Read)) })?;
-        Ok(feed.take())
+        Ok(multishot.take())
     }
 
     /// `send(2)`.
@@ -240,7 +243,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if *self.readers.get_mut() > 0 {
-            abandon_feeds(self.source);
+            abandon_receives(self.source);
         }
         Worker::forget(self.source);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sward_coroutine::Suspender;
-use sward_engine::{Feed, LentBuffer, Operation, Source, Submitted};
+use sward_engine::{MultishotReceive, Operation, ProvidedBuffer, Source, Submitted};
 
 use super::{WORKER, Worker};
 use crate::runtime::counters::Counters;
@@ -158,19 +158,19 @@ impl Worker {
         }
     }
 
-    /// The reader of a feed goes, or reads by itself from now on.
-    pub(crate) fn stop_feed(feed: &Feed) {
+    /// Stops a multishot receive, because its reader ends or reads by itself from now on.
+    pub(crate) fn stop_multishot(multishot: &MultishotReceive) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.borrow_mut().stop_feed(feed);
+            here.engine.borrow_mut().stop_multishot(multishot);
         }
     }
 
-    /// A lent buffer is not needed any more.
-    pub(crate) fn give_back(buffer: LentBuffer) {
+    /// Returns a provided buffer to the engine.
+    pub(crate) fn return_buffer(buffer: ProvidedBuffer) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
-            here.engine.borrow_mut().give_back(buffer);
+            here.engine.borrow_mut().return_buffer(buffer);
         }
     }
 

@@ -11,28 +11,28 @@ use crate::engine::Waker;
 use crate::operation::Source;
 
 /// The orders of all rings, and how a ring is told.
-static ALL: Mutex<Vec<(Arc<Orders>, Waker)>> = Mutex::new(Vec::new());
+static ALL: Mutex<Vec<(Arc<StopRequests>, Waker)>> = Mutex::new(Vec::new());
 
 /// What one ring has been asked for.
 #[derive(Default)]
-pub(super) struct Orders {
+pub(super) struct StopRequests {
     /// Identities of sockets.
     closed: Mutex<Vec<u64>>,
     /// Whether there are any. Set after they are there.
     are_there: AtomicBool,
 }
 
-impl Orders {
+impl StopRequests {
     /// Begins to take orders. `waker` is the ring's.
-    pub(super) fn open(waker: Waker) -> Arc<Orders> {
-        let orders = Arc::<Orders>::default();
-        lock(&ALL).push((Arc::clone(&orders), waker));
-        orders
+    pub(super) fn open(waker: Waker) -> Arc<StopRequests> {
+        let stop_requests = Arc::<StopRequests>::default();
+        lock(&ALL).push((Arc::clone(&stop_requests), waker));
+        stop_requests
     }
 
     /// Takes no more.
-    pub(super) fn close(self: &Arc<Orders>) {
-        lock(&ALL).retain(|(orders, _)| !Arc::ptr_eq(orders, self));
+    pub(super) fn close(self: &Arc<StopRequests>) {
+        lock(&ALL).retain(|(stop_requests, _)| !Arc::ptr_eq(stop_requests, self));
     }
 
     /// The sockets whose feeds are to be stopped.
@@ -46,10 +46,10 @@ impl Orders {
 
 /// Stops every feed of `socket`, on whichever engine, soon: for a socket that is about to be closed and has had a reader that never
 /// stopped its own. From any thread.
-pub fn abandon_feeds(socket: Source) {
-    for (orders, waker) in lock(&ALL).iter() {
-        lock(&orders.closed).push(socket.id);
-        orders.are_there.store(true, Ordering::Release);
+pub fn abandon_receives(socket: Source) {
+    for (stop_requests, waker) in lock(&ALL).iter() {
+        lock(&stop_requests.closed).push(socket.id);
+        stop_requests.are_there.store(true, Ordering::Release);
         waker.wake();
     }
 }

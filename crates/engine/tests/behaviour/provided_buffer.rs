@@ -3,77 +3,80 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use sward_engine::{Feed, Request, Source};
+use sward_engine::{MultishotReceive, Request, Source};
 
 use crate::rig::{Rig, receive, set_option, source};
 
-fn receive_lent(socket: Source, feed: &Feed) -> Request {
-    Request::ReceiveLent { socket, feed }
+fn receive_provided(socket: Source, multishot: &MultishotReceive) -> Request {
+    Request::ReceiveProvided { socket, multishot }
 }
 
 pub(crate) fn a_buffer_comes_with_the_data_and_not_before(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let feed = Feed::new();
+    let multishot = MultishotReceive::new();
     for round in 0..100u8 {
-        let waiting = rig.begin(receive_lent(near_source, &feed));
+        let waiting = rig.begin(receive_provided(near_source, &multishot));
         rig.look();
-        assert!(!waiting.is_over() && feed.take().is_none());
+        assert!(!waiting.is_over() && multishot.take().is_none());
         far.write_all(&[round; 9]).unwrap();
         assert_eq!(rig.finish(&waiting), 9);
-        let buffer = feed.take().expect("data comes with a buffer");
+        let buffer = multishot.take().expect("data comes with a buffer");
         assert_eq!(*buffer, [round; 9]);
-        rig.engine.give_back(buffer);
+        rig.engine.return_buffer(buffer);
     }
     drop(far);
     for _ in 0..2 {
-        assert_eq!(rig.run(receive_lent(near_source, &feed)), 0);
-        assert!(feed.take().is_none(), "the end needs no buffer");
+        assert_eq!(rig.run(receive_provided(near_source, &multishot)), 0);
+        assert!(multishot.take().is_none(), "the end needs no buffer");
     }
-    assert!(feed.is_idle());
+    assert!(multishot.is_idle());
     rig.engine.forget(near_source);
 }
 
 /// More readers hold buffers than the engine has at the start; nobody's bytes are another's.
-pub(crate) fn many_buffers_are_lent_at_once(rig: &mut Rig) {
+pub(crate) fn many_buffers_are_provided_at_once(rig: &mut Rig) {
     const READERS: usize = 300;
     let pairs: Vec<_> = (0..READERS).map(|_| UnixStream::pair().unwrap()).collect();
-    let feeds: Vec<_> = (0..READERS).map(|_| Feed::new()).collect();
+    let multishots: Vec<_> = (0..READERS).map(|_| MultishotReceive::new()).collect();
     let sources: Vec<_> = pairs.iter().map(|(near, _)| source(near)).collect();
-    let waiting: Vec<_> =
-        sources.iter().zip(&feeds).map(|(&near, feed)| rig.begin(receive_lent(near, feed))).collect();
+    let waiting: Vec<_> = sources
+        .iter()
+        .zip(&multishots)
+        .map(|(&near, multishot)| rig.begin(receive_provided(near, multishot)))
+        .collect();
     for (number, (_, far)) in pairs.iter().enumerate() {
         (&*far).write_all(&number.to_ne_bytes()).unwrap();
     }
     for waiting in &waiting {
         assert_eq!(rig.finish(waiting), size_of::<usize>() as i32);
     }
-    let buffers: Vec<_> = feeds.iter().map(|feed| feed.take().unwrap()).collect();
+    let buffers: Vec<_> = multishots.iter().map(|multishot| multishot.take().unwrap()).collect();
     for (number, buffer) in buffers.iter().enumerate() {
         assert_eq!(**buffer, number.to_ne_bytes());
     }
-    buffers.into_iter().for_each(|buffer| rig.engine.give_back(buffer));
-    feeds.iter().for_each(|feed| rig.engine.stop_feed(feed));
+    buffers.into_iter().for_each(|buffer| rig.engine.return_buffer(buffer));
+    multishots.iter().for_each(|multishot| rig.engine.stop_multishot(multishot));
     for near in sources {
         rig.engine.forget(near);
     }
 }
 
-pub(crate) fn a_cancelled_lent_receive_loses_nothing(rig: &mut Rig) {
+pub(crate) fn a_cancelled_provided_receive_loses_nothing(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let feed = Feed::new();
+    let multishot = MultishotReceive::new();
     for _ in 0..1000 {
-        let waiting = rig.begin(receive_lent(near_source, &feed));
+        let waiting = rig.begin(receive_provided(near_source, &multishot));
         rig.look();
         rig.cancel(&waiting);
         assert_eq!(rig.finish(&waiting), -libc::ECANCELED);
-        assert!(feed.take().is_none());
+        assert!(multishot.take().is_none());
     }
     far.write_all(b"still here").unwrap();
-    assert_eq!(rig.run(receive_lent(near_source, &feed)), 10);
-    assert_eq!(*feed.take().unwrap(), *b"still here");
-    rig.engine.stop_feed(&feed);
+    assert_eq!(rig.run(receive_provided(near_source, &multishot)), 10);
+    assert_eq!(*multishot.take().unwrap(), *b"still here");
+    rig.engine.stop_multishot(&multishot);
     rig.engine.forget(near_source);
 }
 
@@ -82,10 +85,10 @@ pub(crate) fn a_cancel_that_comes_with_the_data_loses_nothing(rig: &mut Rig) {
     const ROUNDS: u8 = 250;
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let feed = Feed::new();
+    let multishot = MultishotReceive::new();
     let mut got = Vec::new();
     for round in 0..ROUNDS {
-        let waiting = rig.begin(receive_lent(near_source, &feed));
+        let waiting = rig.begin(receive_provided(near_source, &multishot));
         rig.look();
         far.write_all(&[round]).unwrap();
         if round % 2 == 0 {
@@ -93,14 +96,14 @@ pub(crate) fn a_cancel_that_comes_with_the_data_loses_nothing(rig: &mut Rig) {
         }
         rig.cancel(&waiting);
         if rig.finish(&waiting) > 0 {
-            got.extend_from_slice(&feed.take().unwrap());
+            got.extend_from_slice(&multishot.take().unwrap());
         }
     }
     drop(far);
-    while rig.run(receive_lent(near_source, &feed)) > 0 {
-        let buffer = feed.take().unwrap();
+    while rig.run(receive_provided(near_source, &multishot)) > 0 {
+        let buffer = multishot.take().unwrap();
         got.extend_from_slice(&buffer);
-        rig.engine.give_back(buffer);
+        rig.engine.return_buffer(buffer);
     }
     assert_eq!(got, (0..ROUNDS).collect::<Vec<_>>());
     rig.engine.forget(near_source);
@@ -113,8 +116,8 @@ pub(crate) fn nobody_is_read_far_ahead(rig: &mut Rig) {
     let (near, far) = UnixStream::pair().unwrap();
     far.set_nonblocking(true).unwrap();
     let near_source = source(&near);
-    let feed = Feed::new();
-    let waiting = rig.begin(receive_lent(near_source, &feed));
+    let multishot = MultishotReceive::new();
+    let waiting = rig.begin(receive_provided(near_source, &multishot));
     rig.look();
     let mut sent = 0;
     let mut refusals = 0;
@@ -133,37 +136,37 @@ pub(crate) fn nobody_is_read_far_ahead(rig: &mut Rig) {
     let mut got = 0;
     let mut result = rig.finish(&waiting);
     while result > 0 {
-        let buffer = feed.take().unwrap();
+        let buffer = multishot.take().unwrap();
         assert_eq!(buffer.len(), result as usize);
         assert!(buffer.iter().enumerate().all(|(at, &byte)| byte == ((got + at) % 251) as u8));
         got += buffer.len();
-        rig.engine.give_back(buffer);
-        result = rig.run(receive_lent(near_source, &feed));
+        rig.engine.return_buffer(buffer);
+        result = rig.run(receive_provided(near_source, &multishot));
     }
     assert_eq!((result, got), (0, sent));
     rig.engine.forget(near_source);
 }
 
 /// What arrives after the stop is there for any other read, and the socket is held by nobody.
-pub(crate) fn a_stopped_feed_takes_nothing_more(rig: &mut Rig) {
+pub(crate) fn a_stopped_multishot_receive_takes_nothing_more(rig: &mut Rig) {
     for round in 0..100u8 {
         let (near, mut far) = UnixStream::pair().unwrap();
         let near_source = source(&near);
-        let feed = Feed::new();
+        let multishot = MultishotReceive::new();
         far.write_all(b"first").unwrap();
-        assert_eq!(rig.run(receive_lent(near_source, &feed)), 5);
-        rig.engine.give_back(feed.take().unwrap());
+        assert_eq!(rig.run(receive_provided(near_source, &multishot)), 5);
+        rig.engine.return_buffer(multishot.take().unwrap());
         if round % 2 == 0 {
             far.write_all(b"second").unwrap();
         }
-        rig.engine.stop_feed(&feed);
+        rig.engine.stop_multishot(&multishot);
         far.write_all(b"third").unwrap();
-        let mut got = feed.take().map_or(Vec::new(), |buffer| buffer.to_vec());
+        let mut got = multishot.take().map_or(Vec::new(), |buffer| buffer.to_vec());
         let mut rest = [0; 20];
         let count = (&near).read(&mut rest).unwrap();
         got.extend_from_slice(&rest[..count]);
         assert_eq!(got, if round % 2 == 0 { &b"secondthird"[..] } else { b"third" });
-        assert!(feed.is_idle());
+        assert!(multishot.is_idle());
         rig.engine.forget(near_source);
         drop(near);
         assert_eq!(far.read(&mut rest).unwrap(), 0, "the end comes at once");
@@ -171,24 +174,24 @@ pub(crate) fn a_stopped_feed_takes_nothing_more(rig: &mut Rig) {
 }
 
 /// The kernel is asked to stop while it is just receiving, or has not begun.
-pub(crate) fn a_feed_is_stopped_in_the_midst_of_much_data(rig: &mut Rig) {
+pub(crate) fn a_multishot_receive_is_stopped_in_the_midst_of_much_data(rig: &mut Rig) {
     for round in 0..40 {
         let (near, far) = UnixStream::pair().unwrap();
         set_option(&far, libc::SO_SNDBUFFORCE, 4 << 20);
         far.set_nonblocking(true).unwrap();
         let sent: usize = (0..round * 40).map_while(|_| (&far).write(&[7; 4096]).ok()).sum();
         let near_source = source(&near);
-        let feed = Feed::new();
-        let waiting = rig.begin(receive_lent(near_source, &feed));
+        let multishot = MultishotReceive::new();
+        let waiting = rig.begin(receive_provided(near_source, &multishot));
         rig.cancel(&waiting);
         assert!(rig.finish(&waiting) != 0);
-        rig.engine.stop_feed(&feed);
+        rig.engine.stop_multishot(&multishot);
         let mut got = 0;
-        while let Some(buffer) = feed.take() {
+        while let Some(buffer) = multishot.take() {
             got += buffer.len();
-            rig.engine.give_back(buffer);
+            rig.engine.return_buffer(buffer);
         }
-        assert!(feed.is_idle());
+        assert!(multishot.is_idle());
         drop(far);
         assert_eq!(got + std::io::copy(&mut &near, &mut std::io::sink()).unwrap() as usize, sent);
         rig.engine.forget(near_source);
@@ -201,23 +204,23 @@ pub(crate) fn a_cancel_after_an_answer_that_was_found_early_harms_nobody(rig: &m
     let (near, mut far) = UnixStream::pair().unwrap();
     let (other, mut other_far) = UnixStream::pair().unwrap();
     let (near_source, other_source) = (source(&near), source(&other));
-    let (feed, other_feed) = (Feed::new(), Feed::new());
+    let (multishot, other_multishot) = (MultishotReceive::new(), MultishotReceive::new());
     other_far.write_all(b"armed").unwrap();
-    assert_eq!(rig.run(receive_lent(other_source, &other_feed)), 5);
-    rig.engine.give_back(other_feed.take().unwrap());
-    let mut address = rig.begin(receive_lent(near_source, &feed));
+    assert_eq!(rig.run(receive_provided(other_source, &other_multishot)), 5);
+    rig.engine.return_buffer(other_multishot.take().unwrap());
+    let mut address = rig.begin(receive_provided(near_source, &multishot));
     rig.look();
     far.write_all(b"early").unwrap();
-    rig.engine.stop_feed(&other_feed);
+    rig.engine.stop_multishot(&other_multishot);
     rig.cancel(&address);
     let result = rig.finish(&address);
     if result == -libc::ECANCELED {
-        assert_eq!(rig.run(receive_lent(near_source, &feed)), 5);
+        assert_eq!(rig.run(receive_provided(near_source, &multishot)), 5);
     } else {
         assert_eq!(result, 5);
     }
-    rig.engine.give_back(feed.take().unwrap());
-    rig.engine.stop_feed(&feed);
+    rig.engine.return_buffer(multishot.take().unwrap());
+    rig.engine.stop_multishot(&multishot);
     let mut buffer = [0; 10];
     rig.begin_again(&mut address, receive(near_source, &mut buffer));
     let calls = rig.engine.system_calls();
@@ -230,15 +233,15 @@ pub(crate) fn a_cancel_after_an_answer_that_was_found_early_harms_nobody(rig: &m
     rig.engine.forget(other_source);
 }
 
-pub(crate) fn when_all_is_lent_it_says_so_and_loses_nothing(rig: &mut Rig) {
+pub(crate) fn when_no_buffer_is_left_it_says_so_and_loses_nothing(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
     let near_source = source(&near);
-    let feed = Feed::new();
+    let multishot = MultishotReceive::new();
     let mut held = Vec::new();
     let refusal = loop {
         far.write_all(&[held.len() as u8]).unwrap();
-        match rig.run(receive_lent(near_source, &feed)) {
-            1 => held.push(feed.take().unwrap()),
+        match rig.run(receive_provided(near_source, &multishot)) {
+            1 => held.push(multishot.take().unwrap()),
             refusal => break refusal,
         }
         assert!(held.len() < 10_000);
@@ -248,28 +251,28 @@ pub(crate) fn when_all_is_lent_it_says_so_and_loses_nothing(rig: &mut Rig) {
     (&near).read_exact(&mut next).unwrap();
     assert_eq!(next, [held.len() as u8], "what found no buffer is read into another");
     assert!(held.iter().enumerate().all(|(number, buffer)| **buffer == [number as u8]));
-    held.into_iter().for_each(|buffer| rig.engine.give_back(buffer));
+    held.into_iter().for_each(|buffer| rig.engine.return_buffer(buffer));
     far.write_all(b"goes on").unwrap();
-    assert_eq!(rig.run(receive_lent(near_source, &feed)), 7);
-    rig.engine.give_back(feed.take().unwrap());
-    rig.engine.stop_feed(&feed);
+    assert_eq!(rig.run(receive_provided(near_source, &multishot)), 7);
+    rig.engine.return_buffer(multishot.take().unwrap());
+    rig.engine.stop_multishot(&multishot);
     rig.engine.forget(near_source);
 }
 
 /// What a reader holds stays as it is when the engine is gone.
 pub(crate) fn a_buffer_outlives_its_engine(rig: &mut Rig) {
     let (near, mut far) = UnixStream::pair().unwrap();
-    let feed = Feed::new();
+    let multishot = MultishotReceive::new();
     if rig.kind.name() == "sigio" {
         // It opens once on a thread, and the rig has it.
         return;
     }
     let mut other = Rig::open(rig.kind, "a_buffer_outlives_its_engine").unwrap();
     far.write_all(b"kept").unwrap();
-    assert_eq!(other.run(receive_lent(source(&near), &feed)), 4);
+    assert_eq!(other.run(receive_provided(source(&near), &multishot)), 4);
     drop(other);
-    let buffer = feed.take().unwrap();
+    let buffer = multishot.take().unwrap();
     assert_eq!(*buffer, *b"kept");
-    assert!(feed.is_idle(), "the kernel has nothing to do with it any more");
-    rig.engine.give_back(buffer);
+    assert!(multishot.is_idle(), "the kernel has nothing to do with it any more");
+    rig.engine.return_buffer(buffer);
 }

@@ -1,11 +1,11 @@
-//! What has arrived for one reader, in buffers that an engine lends: the other end of a [`Request::ReceiveLent`](crate::Request).
+//! What has arrived for one reader, in buffers that an engine lends: the other end of a [`Request::ReceiveProvided`](crate::Request).
 //!
 //! On io_uring, a feed goes on by itself (a "multishot" receive): once it is armed the kernel picks a buffer for whatever arrives,
 //! whether or not somebody waits, until it is stopped. So a message costs no request. The other engines receive when they are
 //! asked.
 //!
 //! ```text
-//!                       submit                                  stop_feed, the end, an error, too much in it
+//!                       submit                                  stop_multishot, the end, an error, too much in it
 //!   unarmed ─────────────────────────────▶ armed ─────────────────────────────────────────────────────▶ unarmed
 //!                                          │  ▲
 //!                                          └──┘ data: to the operation that waits, or kept for the next one
@@ -20,22 +20,22 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use crate::lent::LentBuffer;
 use crate::operation::Operation;
+use crate::provided_buffer::ProvidedBuffer;
 
 /// A feed that holds so many buffers of which nobody has asked for one is stopped, until it is empty: then the peer has to wait.
 const BUFFERS_MAX: usize = 8;
 
 /// See the head of this file. Of one socket and one engine, and for one reader.
-pub struct Feed(pub(crate) Rc<FeedState>);
+pub struct MultishotReceive(pub(crate) Rc<MultishotState>);
 
 /// The part that the engine keeps as long as the kernel may add to it.
-pub(crate) struct FeedState {
+pub(crate) struct MultishotState {
     arrived: RefCell<Arrived>,
     /// Waits for something to arrive.
     pub(crate) waiting: Cell<Option<NonNull<Operation>>>,
     /// While the kernel adds to it: its place among the ring's feeds.
-    pub(crate) place: Cell<Option<u32>>,
+    pub(crate) slot: Cell<Option<u32>>,
     /// The kernel has been asked to add no more.
     pub(crate) is_stopping: Cell<bool>,
 }
@@ -43,26 +43,26 @@ pub(crate) struct FeedState {
 /// What nobody has taken yet.
 struct Arrived {
     /// Mostly there is one at most, which takes no memory of its own here.
-    first: Option<LentBuffer>,
-    others: VecDeque<LentBuffer>,
+    first: Option<ProvidedBuffer>,
+    others: VecDeque<ProvidedBuffer>,
     /// After all that: 0, or a negative errno.
     end: Option<i32>,
 }
 
-impl Feed {
+impl MultishotReceive {
     /// One that is empty and not armed.
-    pub fn new() -> Feed {
+    pub fn new() -> MultishotReceive {
         let arrived = Arrived { first: None, others: VecDeque::new(), end: None };
-        Feed(Rc::new(FeedState {
+        MultishotReceive(Rc::new(MultishotState {
             arrived: RefCell::new(arrived),
             waiting: Cell::new(None),
-            place: Cell::new(None),
+            slot: Cell::new(None),
             is_stopping: Cell::new(false),
         }))
     }
 
     /// Takes what has arrived first. After a result above 0 there is something. To be given back to the engine.
-    pub fn take(&self) -> Option<LentBuffer> {
+    pub fn take(&self) -> Option<ProvidedBuffer> {
         let mut arrived = self.0.arrived.borrow_mut();
         let next = arrived.others.pop_front();
         std::mem::replace(&mut arrived.first, next)
@@ -81,14 +81,14 @@ impl Feed {
     }
 }
 
-impl FeedState {
+impl MultishotState {
     /// Whether the kernel adds to it.
     pub(crate) fn is_armed(&self) -> bool {
-        self.place.get().is_some()
+        self.slot.get().is_some()
     }
 
     /// Adds data.
-    pub(crate) fn push(&self, buffer: LentBuffer) {
+    pub(crate) fn push(&self, buffer: ProvidedBuffer) {
         let mut arrived = self.arrived.borrow_mut();
         if arrived.first.is_none() {
             arrived.first = Some(buffer);
@@ -117,14 +117,14 @@ impl FeedState {
     }
 }
 
-impl Default for Feed {
-    fn default() -> Feed {
-        Feed::new()
+impl Default for MultishotReceive {
+    fn default() -> MultishotReceive {
+        MultishotReceive::new()
     }
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for MultishotReceive {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Feed").field("armed", &self.0.is_armed()).finish_non_exhaustive()
+        formatter.debug_struct("MultishotReceive").field("armed", &self.0.is_armed()).finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use ::io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
-use crate::lent::{BUFFER_BYTES, Lender, LentBuffer};
+use crate::provided_buffer::{BUFFER_BYTES, BufferPool, ProvidedBuffer};
 
 /// The group under which the ring is registered: the only one.
 pub(super) const GROUP: u16 = 0;
@@ -34,7 +34,7 @@ pub(super) struct BufferRing {
     provided: usize,
     /// How many of them are for receives that found none and are about to be asked for once more.
     promised: usize,
-    lender: Lender,
+    pool: BufferPool,
 }
 
 fn layout() -> Layout {
@@ -54,7 +54,7 @@ impl BufferRing {
         if entries.is_null() {
             handle_alloc_error(layout());
         }
-        let mut buffers = BufferRing { entries, tail: 0, provided: 0, promised: 0, lender: Lender::new() };
+        let mut buffers = BufferRing { entries, tail: 0, provided: 0, promised: 0, pool: BufferPool::new() };
         // SAFETY: the block has as many entries, aligned to a page, and lives until `unregister` or the ring's end.
         unsafe { ring.register_buffers(entries as u64, ENTRIES, GROUP) }?;
         buffers.grow();
@@ -77,7 +77,7 @@ impl BufferRing {
     }
 
     fn grow(&mut self) {
-        for id in self.lender.grow() {
+        for id in self.pool.grow() {
             // SAFETY: it has been made just now, so it is nobody's.
             unsafe { self.provide(id) };
         }
@@ -91,7 +91,7 @@ impl BufferRing {
         let place = usize::from(self.tail % ENTRIES);
         // SAFETY: there are no more buffers than places, so this place is not the kernel's now.
         let entry = unsafe { &mut *self.entries.add(place) };
-        entry.set_addr(self.lender.pointer(id) as u64);
+        entry.set_addr(self.pool.pointer(id) as u64);
         entry.set_len(BUFFER_BYTES as u32);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
@@ -105,10 +105,10 @@ impl BufferRing {
     ///
     /// # Safety
     /// A completion of this ring says so, and is taken in for the first time.
-    pub(super) unsafe fn lend(&mut self, id: u16, length: usize) -> LentBuffer {
+    pub(super) unsafe fn filled(&mut self, id: u16, length: usize) -> ProvidedBuffer {
         self.provided -= 1;
         // SAFETY: the kernel had it, and has given it up with the completion that names it.
-        unsafe { self.lender.lend(id, length) }
+        unsafe { self.pool.filled(id, length) }
     }
 
     /// The kernel has picked buffer `id` and put nothing into it.
@@ -122,8 +122,8 @@ impl BufferRing {
     }
 
     /// A reader is done with it.
-    pub(super) fn take_back(&mut self, buffer: LentBuffer) {
-        if let Some(id) = self.lender.take_back(buffer) {
+    pub(super) fn reclaim(&mut self, buffer: ProvidedBuffer) {
+        if let Some(id) = self.pool.reclaim(buffer) {
             // SAFETY: the reader's hold on it has just ended.
             unsafe { self.provide(id) };
         }

@@ -1,6 +1,6 @@
 //! Buffers that an engine lends to those who have data, so that those who wait need none.
 //!
-//! A [`Request::ReceiveLent`](crate::Request) comes back with a [`LentBuffer`] that holds what has arrived. On io_uring the
+//! A [`Request::ReceiveProvided`](crate::Request) comes back with a [`ProvidedBuffer`] that holds what has arrived. On io_uring the
 //! kernel picks the buffer itself, from a ring of them (`IORING_REGISTER_PBUF_RING`), at the moment when there is data;
 //! the other engines take one when the descriptor is ready.
 //!
@@ -8,12 +8,12 @@
 //!   chunk:   64 buffers of 16 KiB each, mapped as they are first written to
 //!   id:      chunk · 64 + place in the chunk, the kernel's buffer id
 //!
-//!   Memory ◀── Rc ── Lender (the engine's)          lends, takes back, last in first out
+//!   Memory ◀── Rc ── BufferPool (the engine's)          lends, takes back, last in first out
 //!      ▲
-//!      └────── Rc ── LentBuffer (the reader's)      so what a reader holds stays valid, whatever becomes of the engine
+//!      └────── Rc ── ProvidedBuffer (the reader's)      so what a reader holds stays valid, whatever becomes of the engine
 //! ```
 //!
-//! Invariant: a buffer is in one place only: in the lender's list of free ones, with the kernel, or in one `LentBuffer`.
+//! Invariant: a buffer is in one place only: in the lender's list of free ones, with the kernel, or in one `ProvidedBuffer`.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -41,22 +41,22 @@ fn chunk_layout() -> std::alloc::Layout {
 impl Drop for Memory {
     fn drop(&mut self) {
         for chunk in self.chunks.get_mut().drain(..) {
-            // SAFETY: `Lender::grow` allocated it with this layout.
+            // SAFETY: `BufferPool::grow` allocated it with this layout.
             unsafe { std::alloc::dealloc(chunk, chunk_layout()) };
         }
     }
 }
 
 /// An engine's stock of buffers.
-pub(crate) struct Lender {
+pub(crate) struct BufferPool {
     memory: Rc<Memory>,
     /// Ids of buffers that are here. Not used for those that io_uring has.
     free: Vec<u16>,
 }
 
-impl Lender {
-    pub(crate) fn new() -> Lender {
-        Lender { memory: Rc::new(Memory { chunks: UnsafeCell::default() }), free: Vec::new() }
+impl BufferPool {
+    pub(crate) fn new() -> BufferPool {
+        BufferPool { memory: Rc::new(Memory { chunks: UnsafeCell::default() }), free: Vec::new() }
     }
 
     /// Makes another chunk. Returns the ids of its buffers; none: there are as many as there may be.
@@ -94,7 +94,7 @@ impl Lender {
         self.free.pop()
     }
 
-    /// Puts a buffer back that [`Lender::take`] gave.
+    /// Puts a buffer back that [`BufferPool::take`] gave.
     pub(crate) fn put(&mut self, id: u16) {
         self.free.push(id);
     }
@@ -103,36 +103,36 @@ impl Lender {
     ///
     /// # Safety
     /// The buffer is neither free nor with the kernel nor with another reader, and stays so until it comes back.
-    pub(crate) unsafe fn lend(&self, id: u16, length: usize) -> LentBuffer {
-        LentBuffer { memory: Rc::clone(&self.memory), start: self.pointer(id), length, id }
+    pub(crate) unsafe fn filled(&self, id: u16, length: usize) -> ProvidedBuffer {
+        ProvidedBuffer { memory: Rc::clone(&self.memory), start: self.pointer(id), length, id }
     }
 
     /// Takes a buffer back. `None`: it is not one of ours; it goes with its own memory.
-    pub(crate) fn take_back(&self, buffer: LentBuffer) -> Option<u16> {
+    pub(crate) fn reclaim(&self, buffer: ProvidedBuffer) -> Option<u16> {
         Rc::ptr_eq(&buffer.memory, &self.memory).then_some(buffer.id)
     }
 }
 
-/// Bytes that have been received, in a buffer of the engine's. Give it back with [`Engine::give_back`](crate::Engine::give_back);
+/// Bytes that have been received, in a buffer of the engine's. Give it back with [`Engine::return_buffer`](crate::Engine::return_buffer);
 /// dropping it instead loses the buffer to the engine, but nothing else.
-pub struct LentBuffer {
+pub struct ProvidedBuffer {
     memory: Rc<Memory>,
     start: *mut u8,
     length: usize,
     id: u16,
 }
 
-impl Deref for LentBuffer {
+impl Deref for ProvidedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: all bytes are initialized, the memory is kept by `self.memory`, and nobody else has the buffer (`Lender::lend`).
+        // SAFETY: all bytes are initialized, the memory is kept by `self.memory`, and nobody else has the buffer (`BufferPool::lend`).
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }
 
-impl fmt::Debug for LentBuffer {
+impl fmt::Debug for ProvidedBuffer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("LentBuffer").field("length", &self.length).finish_non_exhaustive()
+        formatter.debug_struct("ProvidedBuffer").field("length", &self.length).finish_non_exhaustive()
     }
 }

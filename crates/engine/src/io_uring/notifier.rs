@@ -21,7 +21,7 @@ use crate::engine::{Wake, Waker};
 use crate::event_fd::EventFd;
 
 /// What wakes add a completion with [`WAKER`] to the ring by.
-pub(super) enum Bell {
+pub(super) enum Notifier {
     /// A message from the thread that wakes.
     Message(Arc<Messenger>),
     /// A poll of a descriptor.
@@ -36,38 +36,38 @@ pub(super) struct Messenger {
     sent: AtomicBool,
 }
 
-impl Bell {
+impl Notifier {
     /// The best that the kernel has, proven.
-    pub(super) fn open(ring: &mut Ring) -> io::Result<Bell> {
-        match Bell::by_message(ring) {
-            Ok(bell) => Ok(bell),
-            Err(_) => Bell::by_descriptor(),
+    pub(super) fn open(ring: &mut Ring) -> io::Result<Notifier> {
+        match Notifier::by_message(ring) {
+            Ok(notifier) => Ok(notifier),
+            Err(_) => Notifier::by_descriptor(),
         }
     }
 
     /// Sends a message for a trial.
-    pub(super) fn by_message(ring: &mut Ring) -> io::Result<Bell> {
+    pub(super) fn by_message(ring: &mut Ring) -> io::Result<Notifier> {
         let messenger = Messenger { ring: ring.duplicate()?, sent: AtomicBool::new(false) };
         messenger.send()?;
         ring.await_completion()?;
-        Ok(Bell::Message(Arc::new(messenger)))
+        Ok(Notifier::Message(Arc::new(messenger)))
     }
 
-    pub(super) fn by_descriptor() -> io::Result<Bell> {
-        Ok(Bell::Descriptor { event: EventFd::new()?, watched: false })
+    pub(super) fn by_descriptor() -> io::Result<Notifier> {
+        Ok(Notifier::Descriptor { event: EventFd::new()?, watched: false })
     }
 
     pub(super) fn waker(&self) -> Waker {
         match self {
-            Bell::Message(messenger) => Waker::new(messenger.clone()),
-            Bell::Descriptor { event, .. } => event.waker(),
+            Notifier::Message(messenger) => Waker::new(messenger.clone()),
+            Notifier::Descriptor { event, .. } => event.waker(),
         }
     }
 
     /// The request without which no wake comes through, once for each wake. `None`: there is nothing to request.
     pub(super) fn watch(&mut self) -> Option<Entry> {
         match self {
-            Bell::Descriptor { event, watched } if !*watched => {
+            Notifier::Descriptor { event, watched } if !*watched => {
                 *watched = true;
                 let poll = opcode::PollAdd::new(types::Fd(event.fd()), libc::POLLIN as u32);
                 Some(poll.build().user_data(WAKER))
@@ -79,11 +79,11 @@ impl Bell {
     /// Its completion has been collected: the next wake is a new one. Gives the number of system calls made.
     pub(super) fn answer(&mut self) -> u64 {
         match self {
-            Bell::Message(messenger) => {
+            Notifier::Message(messenger) => {
                 messenger.sent.swap(false, Ordering::AcqRel);
                 0
             }
-            Bell::Descriptor { event, watched } => {
+            Notifier::Descriptor { event, watched } => {
                 *watched = false;
                 event.drain();
                 1
