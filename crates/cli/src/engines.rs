@@ -12,7 +12,7 @@ pub(crate) struct Engines {}
 
 impl Engines {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let default = default_engine().0;
+        let default = EngineKind::default_here().0;
         let mut table = String::new();
         for kind in EngineKind::ALL {
             let mark = if kind == default { "(default)" } else { "" };
@@ -23,13 +23,5 @@ impl Engines {
             writeln!(table, "{kind:<10}{mark:<11}{state}")?;
         }
         output::print(&table)
-    }
-}
-
-/// The engine that runs when nobody names one; and, if it is the second choice, why.
-pub(crate) fn default_engine() -> (EngineKind, Option<String>) {
-    match EngineKind::IoUring.available() {
-        Ok(()) => (EngineKind::IoUring, None),
-        Err(error) => (EngineKind::Epoll, Some(error.to_string())),
     }
 }

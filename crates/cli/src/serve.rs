@@ -12,7 +12,6 @@ use nix::sys::time::TimeValLike;
 use sward::EngineKind;
 use sward_server::{Bound, Connection, Model, Server, Summary, service};
 
-use crate::engines::default_engine;
 use crate::{duration, output};
 
 /// Fewer descriptors than this are worth a word to the user.
@@ -123,7 +122,7 @@ impl Serve {
             return Ok((engine, "by name".to_owned()));
         }
         match std::env::var("SWARD_ENGINE").as_deref() {
-            Ok("" | "default") | Err(_) => Ok(match default_engine() {
+            Ok("" | "default") | Err(_) => Ok(match EngineKind::default_here() {
                 (engine, None) => (engine, "the default".to_owned()),
                 (engine, Some(reason)) => (engine, format!("second choice, since {reason}")),
             }),

@@ -47,6 +47,7 @@ pub use faulty::Faulty;
 pub use io_uring::abandon_receives;
 pub use kind::{Choice, EngineKind, UnknownEngine};
 pub use multishot_receive::MultishotReceive;
+pub use open::Opened;
 pub use open_error::OpenError;
 pub use operation::{Completed, Interest, Operation, Request, Source};
 pub use perform::perform_blocking;

@@ -34,6 +34,14 @@ impl EngineKind {
         Ok(engine)
     }
 
+    /// Returns the kind that [`Choice::Default`] opens here and now, and why the first choice was passed over, if it was.
+    pub fn default_here() -> (EngineKind, Option<OpenError>) {
+        match DEFAULT.available() {
+            Ok(()) => (DEFAULT, None),
+            Err(refusal) => (FALLBACK, Some(refusal)),
+        }
+    }
+
     /// Whether [`open`](EngineKind::open) works here and now. It is tried.
     ///
     /// # Errors
@@ -43,18 +51,30 @@ impl EngineKind {
     }
 }
 
+/// The engine that runs by default, and the one that takes its place where the kernel refuses it.
+const DEFAULT: EngineKind = EngineKind::IoUring;
+const FALLBACK: EngineKind = EngineKind::Epoll;
+
+/// An open engine and how it was chosen.
+pub struct Opened {
+    /// The engine, for the thread that opened it.
+    pub engine: Box<dyn Engine>,
+    /// Its kind, with which the other workers open theirs.
+    pub kind: EngineKind,
+    /// Why the default engine did not open, if this is the one that took its place.
+    pub refusal: Option<OpenError>,
+}
+
 impl Choice {
-    /// Opens the engine for the calling thread. Beside it stands why the first choice was passed over, if it was.
+    /// Opens the engine for the calling thread.
     ///
     /// # Errors
-    /// The named engine does not open; or, by default, epoll does not either.
-    pub fn open(self) -> Result<(Box<dyn Engine>, Option<OpenError>), OpenError> {
+    /// The named engine does not open; or neither the default engine nor its fallback does. Then the error is the fallback's.
+    pub fn open(self) -> Result<Opened, OpenError> {
+        let opened = |kind: EngineKind, refusal| Ok(Opened { engine: kind.open()?, kind, refusal });
         match self {
-            Choice::Named(kind) => Ok((kind.open()?, None)),
-            Choice::Default => match EngineKind::IoUring.open() {
-                Ok(engine) => Ok((engine, None)),
-                Err(reason) => Ok((EngineKind::Epoll.open()?, Some(reason))),
-            },
+            Choice::Named(kind) => opened(kind, None),
+            Choice::Default => opened(DEFAULT, None).or_else(|refusal| opened(FALLBACK, Some(refusal))),
         }
     }
 }

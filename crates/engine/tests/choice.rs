@@ -69,9 +69,11 @@ fn the_environment_chooses() {
 
 #[test]
 fn by_default_it_is_io_uring_without_a_word() {
-    let (engine, reason) = Choice::default().open().unwrap();
-    assert_eq!(engine.name(), "io_uring");
-    assert!(reason.is_none());
+    let opened = Choice::default().open().unwrap();
+    assert_eq!((opened.engine.name(), opened.kind), ("io_uring", EngineKind::IoUring));
+    assert!(opened.refusal.is_none());
+    drop(opened);
+    assert!(matches!(EngineKind::default_here(), (EngineKind::IoUring, None)));
 }
 
 #[test]
@@ -94,9 +96,11 @@ fn a_refused_io_uring_fails_by_name_and_falls_back_by_default() {
             assert_eq!(error.cause().raw_os_error(), Some(libc::EPERM));
             assert!(EngineKind::IoUring.available().is_err());
 
-            let (engine, reason) = Choice::Default.open().unwrap();
-            assert_eq!(engine.name(), "epoll");
-            assert_eq!(reason.expect("it says why").to_string(), message);
+            let opened = Choice::Default.open().unwrap();
+            assert_eq!((opened.engine.name(), opened.kind), ("epoll", EngineKind::Epoll));
+            assert_eq!(opened.refusal.expect("it says why").to_string(), message);
+            let (kind, reason) = EngineKind::default_here();
+            assert_eq!((kind, reason.unwrap().to_string()), (EngineKind::Epoll, message));
         });
     }
 }
@@ -110,8 +114,8 @@ fn a_kernel_without_io_uring_is_called_so() {
             if errno == libc::ENOSYS {
                 assert!(error.to_string().contains("this kernel has no io_uring"), "{error}");
             }
-            let (engine, reason) = Choice::Default.open().unwrap();
-            assert_eq!((engine.name(), reason.is_some()), ("epoll", true));
+            let opened = Choice::Default.open().unwrap();
+            assert_eq!((opened.kind, opened.refusal.is_some()), (EngineKind::Epoll, true));
         });
     }
 }

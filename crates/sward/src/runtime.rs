@@ -59,7 +59,7 @@ use std::io;
 use std::panic::{Location, resume_unwind};
 use std::sync::{Arc, Once, OnceLock, mpsc};
 
-use sward_engine::{Choice, Engine, EngineKind};
+use sward_engine::{Choice, Engine, EngineKind, Opened};
 
 use crate::diagnosis::{self, Console, Monitor, Settings};
 use crate::report::{self, report};
@@ -204,11 +204,10 @@ impl Builder {
             Some(kind) => Choice::Named(kind),
             None => Choice::from_environment().map_err(invalid)?,
         };
-        let (engine, fallback) = choice.open().map_err(unsupported)?;
-        if let Some(reason) = fallback {
-            say_once(&format!("sward: running on {}, since {reason}", engine.name()));
+        let Opened { engine, kind, refusal } = choice.open().map_err(unsupported)?;
+        if let Some(reason) = refusal {
+            say_once(&format!("sward: running on {kind}, since {reason}"));
         }
-        let kind = engine.name().parse().expect("an engine's name is its kind's");
         Ok((engine, kind))
     }
 
@@ -331,8 +330,8 @@ fn run_worker(
     kind: EngineKind,
     report: mpsc::Sender<io::Error>,
 ) {
-    match Choice::Named(kind).open() {
-        Ok((engine, _)) => {
+    match kind.open() {
+        Ok(engine) => {
             let worker = Worker::new(shared, index, queue, engine);
             drop(report);
             worker.run();
