@@ -1,7 +1,7 @@
 //! Twenty threads share five connections.
 //!
 //! ```sh
-//! cargo run -p sward --example connection_pool
+//! cargo run --example connection_pool
 //! ```
 //!
 //! What the original (`Semaphore(5)`, and the words "application: a connection pool" below it) gets wrong,

@@ -2,8 +2,8 @@
 //! lock that cannot do that.
 //!
 //! ```sh
-//! cargo run -p sward --example deadlock
-//! SWARD_DEADLOCK=total cargo run --release -p sward --example deadlock   # a release build must be told to
+//! cargo run --example deadlock
+//! SWARD_DEADLOCK=total cargo run --release --example deadlock   # a release build must be told to
 //! ```
 //!
 //! What the original (one thread calls `fun1`, which takes A and then B, while another is in `fun2`, which

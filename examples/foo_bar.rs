@@ -1,8 +1,8 @@
 //! `foo` and `bar` take turns while they sleep; `baz` never comes back, and is not waited for.
 //!
 //! ```sh
-//! cargo run -p sward --example foo_bar
-//! SWARD_ENGINE=epoll cargo run -p sward --example foo_bar        # as LIBEV_FLAGS chooses gevent's loop
+//! cargo run --example foo_bar
+//! SWARD_ENGINE=epoll cargo run --example foo_bar        # as LIBEV_FLAGS chooses gevent's loop
 //! ```
 //!
 //! What the original (two greenlets and `gevent.joinall`) gets wrong, and this mends:

@@ -1,7 +1,7 @@
 //! A hundred threads take one away from the same number: without a lock the work of all but one is lost.
 //!
 //! ```sh
-//! cargo run -p sward --example lost_update
+//! cargo run --example lost_update
 //! ```
 //!
 //! What the original gets wrong, and this mends:

@@ -1,7 +1,7 @@
 //! Listening to music and writing a blog at the same time: threads with names, joined and not.
 //!
 //! ```sh
-//! cargo run -p sward --example music_and_blog
+//! cargo run --example music_and_blog
 //! ```
 //!
 //! What the original gets wrong, and this mends:

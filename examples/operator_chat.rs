@@ -1,7 +1,7 @@
 //! A chat whose operator answers the clients from the keyboard.
 //!
 //! ```sh
-//! cargo run -p sward --example operator_chat                     # or another address: -- 127.0.0.1:8801
+//! cargo run --example operator_chat                     # or another address: -- 127.0.0.1:8801
 //! nc 127.0.0.1 8800                                              # elsewhere, as often as you like
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! A server that does other work while nobody calls, on one OS thread.
 //!
 //! ```sh
-//! cargo run -p sward --example other_work
-//! SWARD_ENGINE=spin cargo run -p sward --example other_work      # polls, as the original does
+//! cargo run --example other_work
+//! SWARD_ENGINE=spin cargo run --example other_work      # polls, as the original does
 //! ```
 //!
 //! What the original (a non-blocking `accept` in a loop, with the other work where it fails) gets wrong, and

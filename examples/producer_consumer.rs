@@ -1,7 +1,7 @@
 //! A shop that sells baozi: a producer, three consumers, and a counter between them with room for four.
 //!
 //! ```sh
-//! cargo run -p sward --example producer_consumer
+//! cargo run --example producer_consumer
 //! ```
 //!
 //! What the original gets wrong, and this mends:

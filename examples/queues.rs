@@ -1,7 +1,7 @@
 //! The three queues, what happens when they are full and empty, and waiting for the work to be done.
 //!
 //! ```sh
-//! cargo run -p sward --example queues
+//! cargo run --example queues
 //! ```
 //!
 //! What the original gets wrong, and this mends:

@@ -1,7 +1,7 @@
 //! Upper-cases what clients say: one handler, any I/O model.
 //!
 //! ```sh
-//! cargo run -p sward-server --example upper -- io_uring          # or another word from the list below
+//! cargo run --example upper -- io_uring          # or another word from the list below
 //! printf 'hello\n' | nc -q1 127.0.0.1 8080                       # HELLO
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! Threads wait until Redis is there, and say so while they wait.
 //!
 //! ```sh
-//! cargo run -p sward --example wait_for_redis
+//! cargo run --example wait_for_redis
 //! ```
 //!
 //! It starts a redis-server of its own if there is one on the machine, and a stand-in of a few lines

@@ -1,6 +1,6 @@
 //! Green threads for Rust behind the standard library's own names.
 //!
-//! Change `std::` to `sward::` in `thread`, `net` and `time`, call [`run`] once in `main`, and plain blocking code (a thread per
+//! Change `std::` to `sward::` in `thread`, `net`, `sync` and `time`, call [`run`] once in `main`, and plain blocking code (a thread per
 //! connection, `Read` and `Write`, no `async`) runs on an event loop, through io_uring where the kernel has it.
 //!
 //! ```no_run
@@ -33,6 +33,8 @@
 //!
 //! Outside [`run`] everything works as well and blocks the calling OS thread, so a library may use these types without asking
 //! its users to be green.
+//!
+#![doc = include_str!("modules.md")]
 //!
 //! With the cargo feature `tracing`, each green thread has a [span](https://docs.rs/tracing) `thread` (id, name, where it was spawned)
 //! that what it logs stands in, and spans that it enters may stay entered across blocking calls.

@@ -4,7 +4,6 @@
 //! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
 //! ends the process and names the test.
 
-mod example;
 mod full_pipe;
 mod patience;
 mod scenario;
@@ -15,7 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use sward::{Builder, EngineKind};
 
-pub use example::example;
 pub use full_pipe::full_pipe;
 pub use patience::await_that;
 pub use scenario::{Scenario, alone, is_stressed};

@@ -164,6 +164,36 @@ fn nothing_names_one_machine() {
     });
 }
 
+#[test]
+fn links_between_documents_lead_somewhere() {
+    check_documents(|document| {
+        let targets = document.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+        let folder = document.path.parent()?;
+        let is_dead = |target: &&str| !target.contains("://") && !folder.join(target).exists();
+        targets.into_iter().find(is_dead).map(|target| format!("has a link to {target}, which is not there"))
+    });
+}
+
+#[test]
+fn paths_in_documents_begin_at_the_root() {
+    check_documents(|document| {
+        let is_dead = |path: &&str| !path.contains('*') && !root().join(path).exists();
+        let path = inline_code(&document.text).filter(|code| is_path(code)).find(is_dead)?;
+        Some(format!("names {path}, which is not there (paths begin at the root of the repository)"))
+    });
+}
+
+#[test]
+fn the_readme_and_the_library_list_the_same_modules() {
+    let read = |name| fs::read_to_string(root().join(name)).unwrap();
+    let table = read("crates/sward/src/modules.md");
+    assert!(read("README.md").contains(&table), "README.md does not contain the table of modules.md as it is");
+    for line in read("crates/sward/src/lib.rs").lines() {
+        let Some(module) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) else { continue };
+        assert!(table.contains(&format!("`sward::{module}")), "modules.md does not list {module}");
+    }
+}
+
 struct File {
     path: PathBuf,
     /// Its path from the root of the repository.
@@ -180,21 +210,33 @@ impl File {
 /// Fails with everything that `complaint` has to say of any Rust file.
 fn check(complaint: impl Fn(&File) -> Option<String>) {
     let mut files = Vec::new();
-    for folder in ["crates", "examples", "benches"] {
-        collect(&root().join(folder), &mut files);
+    for folder in ["crates", "examples", "tests"] {
+        collect(&root().join(folder), "rs", &mut files);
     }
     assert!(files.len() > 50, "the test does not find the tree");
+    report(&files, complaint);
+}
+
+/// Fails with everything that `complaint` has to say of any document.
+fn check_documents(complaint: impl Fn(&File) -> Option<String>) {
+    let mut files = Vec::new();
+    collect(&root(), "md", &mut files);
+    assert!(files.iter().any(|file| file.name == "ARCHITECTURE.md"), "the test does not find the documents");
+    report(&files, complaint);
+}
+
+fn report(files: &[File], complaint: impl Fn(&File) -> Option<String>) {
     let complaints: Vec<_> =
         files.iter().filter_map(|file| Some(format!("{} {}", file.name, complaint(file)?))).collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-fn collect(folder: &Path, files: &mut Vec<File>) {
+fn collect(folder: &Path, kind: &str, files: &mut Vec<File>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() && entry.file_name().is_some_and(|name| name != "target") {
-            collect(&entry, files);
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+        if entry.is_dir() && entry.file_name().is_some_and(|name| name != "target" && name != ".git") {
+            collect(&entry, kind, files);
+        } else if entry.extension().is_some_and(|extension| extension == kind) {
             let name = entry.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
             files.push(File { text: fs::read_to_string(&entry).unwrap(), path: entry, name });
         }
@@ -208,6 +250,17 @@ fn root() -> PathBuf {
 /// The lines that are not comments, with their numbers from 1.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// What stands between backticks in a document, outside of its blocks of code.
+fn inline_code(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2))
+}
+
+/// Whether a piece of inline code is the path of a file or folder of this repository, or looks like one.
+fn is_path(code: &str) -> bool {
+    const FOLDERS: [&str; 7] = [".ci/", "crates/", "docs/", "examples/", "models/", "peers/", "tests/"];
+    !code.contains(' ') && (code.ends_with(".rs") || FOLDERS.iter().any(|folder| code.starts_with(folder)))
 }
 
 fn has_word(line: &str, word: &str) -> bool {

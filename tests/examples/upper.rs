@@ -1,39 +1,22 @@
-//! Runs the examples that need this crate. They are built by `cargo test -p sward-server`, or by `cargo build
-//! -p sward-server --examples`.
+//! `upper` under every model: what one client sends comes back whole.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::{Running, example};
+
 /// More than the sockets' buffers hold, so that reads and writes are partial.
 const BYTES: usize = 8 * 1024 * 1024;
 
-fn example(name: &str) -> Command {
-    sward_testing::example("sward-server", name)
-}
-
-/// A server that does not survive its test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It fails if the server has ended, as it should have.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// One client sends much and reads it back; then the server is told to stop.
 fn serves(word: &str) {
-    let mut command = example("upper");
-    let child = command.args([word, "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut server = Server(child);
-    let mut said = BufReader::new(server.0.stdout.take().unwrap()).lines();
-    let banner = said.next().unwrap().unwrap();
+    let mut server = Running::start(example("upper").args([word, "127.0.0.1:0"]));
+    let banner = server.line();
     let address =
         banner.strip_prefix(&format!("{word}: serving on ")).and_then(|rest| rest.split(';').next());
 
@@ -50,10 +33,10 @@ fn serves(word: &str) {
     writer.join().unwrap();
     assert!(answer == expected, "{word}: {} bytes came back, and not the right ones", answer.len());
 
-    let process = Pid::from_raw(server.0.id().try_into().unwrap());
+    let process = Pid::from_raw(server.child.id().try_into().unwrap());
     kill(process, Signal::SIGTERM).unwrap();
-    assert_eq!(said.next().unwrap().unwrap(), format!("1 connections, {BYTES} bytes in, {BYTES} out"));
-    assert!(server.0.wait().unwrap().success());
+    assert_eq!(server.line(), format!("1 connections, {BYTES} bytes in, {BYTES} out"));
+    assert!(server.child.wait().unwrap().success());
 }
 
 macro_rules! upper_serves {

@@ -1,5 +1,8 @@
-//! Runs the examples, and compares what they print with what they should. One row for each; the programs are
-//! built by `cargo test -p sward`, or by `cargo build -p sward --examples`.
+//! Runs the examples and compares what they print with what they should. `cargo test -p sward-examples` has built them, and so
+//! does `cargo build --examples`.
+
+#[path = "examples/upper.rs"]
+mod upper;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
@@ -8,11 +11,17 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use sward::EngineKind;
 use sward_testing::Watchdog;
 
+/// The example `name`, as a command.
 fn example(name: &str) -> Command {
-    sward_testing::example("sward", name)
+    let here = std::env::current_exe().expect("a test knows its own path");
+    // target/debug/deps/examples-0123 -> target/debug/examples/NAME
+    let directory = here.parent().and_then(|deps| deps.parent()).expect("a test lies in target/PROFILE/deps");
+    let path = directory.join("examples").join(name);
+    assert!(path.exists(), "build {}: cargo build --examples", path.display());
+    Command::new(path)
 }
 
-/// Runs an example to its end, and gives its standard output.
+/// Runs an example to its end and returns its standard output.
 fn output_of(command: &mut Command) -> String {
     let _watchdog = Watchdog::start(&format!("{command:?}"));
     let output = command.output().expect("it can be started");
