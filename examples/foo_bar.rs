@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example foo_bar
-//! SWARD_ENGINE=epoll cargo run --example foo_bar        # as LIBEV_FLAGS chooses gevent's loop
+//! SWARD_ENGINE=epoll cargo run --example foo_bar   # as LIBEV_FLAGS chooses gevent's loop
 //! ```
 //!
 //! What the original (two greenlets and `gevent.joinall`) gets wrong, and this mends:

@@ -1,5 +1,9 @@
 //! Consumer and producer as two coroutines: no locks, no queue, one thread.
 //!
+//! ```sh
+//! cargo run --example generator
+//! ```
+//!
 //! What the original gets wrong, and this mends:
 //! - Its consumer sleeps with `time.sleep`, which holds up the whole thread, so nothing else could be served
 //!   meanwhile. Here the sleep suspends the green thread, from inside the generator; another green thread

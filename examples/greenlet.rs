@@ -1,5 +1,9 @@
 //! Two greenlets that switch to each other.
 //!
+//! ```sh
+//! cargo run --example greenlet
+//! ```
+//!
 //! What the original gets wrong, and this mends: its first greenlet ends suspended in its second switch, with
 //! nobody left to resume it. What it holds there is released when the garbage collector gets to it, or never.
 //! Here the hub owns both, and unwinds what is suspended when it is dropped; and before that, one can ask who

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 server: says hello, whatever it is asked.
 //!
 //! ```sh
-//! cargo run --release --example hello_http -- 8080      # port and, if wanted, number of workers
+//! cargo run --release --example hello_http -- 8080   # port and, if wanted, number of workers
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! A million threads, all alive at once.
 //!
 //! ```sh
-//! cargo run --release --example million              # or another number: -- 100000
+//! cargo run --release --example million   # or another number: -- 100000
 //! ```
 //!
 //! The text says that one CPU carries tens of thousands of coroutines, and shows two. This starts a million

@@ -1,8 +1,8 @@
 //! A chat whose operator answers the clients from the keyboard.
 //!
 //! ```sh
-//! cargo run --example operator_chat                     # or another address: -- 127.0.0.1:8801
-//! nc 127.0.0.1 8800                                              # elsewhere, as often as you like
+//! cargo run --example operator_chat   # or another address: -- 127.0.0.1:8801
+//! nc 127.0.0.1 8800                   # elsewhere, as often as you like
 //! ```
 //!
 //! What the original (`select`, and `input()` in the middle of it) gets wrong, and this mends:

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example other_work
-//! SWARD_ENGINE=spin cargo run --example other_work      # polls, as the original does
+//! SWARD_ENGINE=spin cargo run --example other_work   # polls, as the original does
 //! ```
 //!
 //! What the original (a non-blocking `accept` in a loop, with the other work where it fails) gets wrong, and

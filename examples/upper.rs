@@ -1,8 +1,8 @@
 //! Upper-cases what clients say: one handler, any I/O model.
 //!
 //! ```sh
-//! cargo run --example upper -- io_uring          # or another word from the list below
-//! printf 'hello\n' | nc -q1 127.0.0.1 8080                       # HELLO
+//! cargo run --example upper -- io_uring      # or another word from the list below
+//! printf 'hello\n' | nc -q1 127.0.0.1 8080   # HELLO
 //! ```
 //!
 //! The word is `blocking`, `threads`, `processes` or `green`; or the engine that the green threads are to

@@ -187,9 +187,14 @@ fn paths_in_documents_begin_at_the_root() {
 fn the_readme_and_the_library_list_the_same_modules() {
     let read = |name| fs::read_to_string(root().join(name)).unwrap();
     let table = read("crates/sward/src/modules.md");
-    assert!(read("README.md").contains(&table), "README.md does not contain the table of modules.md as it is");
+    assert!(
+        read("README.md").contains(&table),
+        "README.md does not contain the table of modules.md as it is"
+    );
     for line in read("crates/sward/src/lib.rs").lines() {
-        let Some(module) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) else { continue };
+        let Some(module) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) else {
+            continue;
+        };
         assert!(table.contains(&format!("`sward::{module}")), "modules.md does not list {module}");
     }
 }

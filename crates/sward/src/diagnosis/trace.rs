@@ -1,4 +1,5 @@
-//! Return addresses on a stack, and what they are called.
+//! Return addresses on a stack, and what they are called. Without the cargo feature `backtrace` a stack has none, so dumps come
+//! without stacks.
 
 use std::fmt::Write as _;
 
@@ -12,12 +13,34 @@ const LOWEST_FRAME_BYTES: usize = 128;
 /// frames of its worker, which are left out.
 pub(crate) fn return_addresses(base: usize) -> Vec<usize> {
     let mut addresses = Vec::with_capacity(FRAMES_MAX);
-    backtrace::trace(|frame| {
-        addresses.push(frame.ip().addr());
-        frame.sp().addr().abs_diff(base) >= LOWEST_FRAME_BYTES && addresses.len() < FRAMES_MAX
+    walk(|address, stack_pointer| {
+        addresses.push(address);
+        stack_pointer.abs_diff(base) >= LOWEST_FRAME_BYTES && addresses.len() < FRAMES_MAX
     });
     addresses
 }
+
+/// Calls `visit` with the return address and the stack pointer of each frame, innermost first, until it returns false.
+#[cfg(feature = "backtrace")]
+fn walk(mut visit: impl FnMut(usize, usize) -> bool) {
+    backtrace::trace(|frame| visit(frame.ip().addr(), frame.sp().addr()));
+}
+
+#[cfg(not(feature = "backtrace"))]
+fn walk(_: impl FnMut(usize, usize) -> bool) {}
+
+/// Calls `visit` with the name, file and line of each function at `address`: of several if some are inlined.
+#[cfg(feature = "backtrace")]
+fn resolve(address: usize, mut visit: impl FnMut(String, &str, Option<u32>)) {
+    backtrace::resolve(std::ptr::without_provenance_mut(address), |symbol| {
+        let name = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
+        let file = symbol.filename().map(|file| file.to_string_lossy()).unwrap_or_default();
+        visit(name, &file, symbol.lineno());
+    });
+}
+
+#[cfg(not(feature = "backtrace"))]
+fn resolve(_: usize, _: impl FnMut(String, &str, Option<u32>)) {}
 
 /// Code by its module and by its file: programs with full debug information or with none know the names with their paths, those with
 /// line tables only know the files.
@@ -94,16 +117,14 @@ pub(super) fn describe(addresses: &[usize]) -> String {
     let mut number = 0;
     let mut over = false;
     for &address in addresses {
-        backtrace::resolve(std::ptr::without_provenance_mut(address), |symbol| {
-            let name = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
-            let file = symbol.filename().map(|file| file.to_string_lossy()).unwrap_or_default();
-            over |= BOTTOM.holds(&name, &file);
-            let is_ours = ENGINE_ROOM.iter().any(|place| place.holds(&name, &file));
+        resolve(address, |name, file, line| {
+            over |= BOTTOM.holds(&name, file);
+            let is_ours = ENGINE_ROOM.iter().any(|place| place.holds(&name, file));
             if over || is_ours || TRAMPOLINES.iter().any(|part| name.starts_with(part)) {
                 return;
             }
             let _ = writeln!(text, "  {number:>4}: {name}");
-            if let Some(line) = symbol.lineno() {
+            if let Some(line) = line {
                 let _ = writeln!(text, "             at {file}:{line}");
             }
             number += 1;
