@@ -39,24 +39,35 @@ mod trace;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::runtime::hooks::{self, Hooks};
 use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 
+pub(crate) use census::all_threads;
+use census::report_left_behind;
 pub use census::{Call, Snapshot, State, Wait};
-pub(crate) use census::{all_threads, report_left_behind};
 pub(crate) use console::Console;
 pub use deadlock::{Deadlock, deadlocks};
-pub(crate) use deadlock::{has_sentence, sentence_of};
 pub use dump::{Dump, dump};
 pub use metrics::{Metrics, metrics};
 pub(crate) use monitor::Monitor;
 pub(crate) use panic_hook::install as install_panic_hook;
 pub(crate) use settings::Settings;
 pub(crate) use stack_use::StackUse;
-pub(crate) use trace::return_addresses;
+use trace::return_addresses;
 
 /// Every runtime of the process that is not over.
 static RUNTIMES: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// Hands the runtime what it asks of this room.
+pub(crate) fn install_runtime_hooks() {
+    hooks::install(Hooks {
+        return_addresses,
+        left_behind: report_left_behind,
+        os_thread_waits: outside::enter,
+        os_thread_has_waited: outside::leave,
+    });
+}
 
 /// From now on, OS threads find this runtime.
 pub(crate) fn register(shared: &Arc<Shared>) {

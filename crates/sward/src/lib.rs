@@ -46,8 +46,7 @@ pub mod net;
 pub mod os;
 mod primitive;
 pub mod queue;
-mod report;
-mod runtime;
+mod run;
 pub mod sync;
 pub mod thread;
 pub mod time;
@@ -58,7 +57,10 @@ mod variance;
 pub use std::io;
 
 pub use diagnosis::{Deadlock, Dump, Metrics, deadlocks, dump, metrics};
-pub use report::report;
-pub use runtime::offload::offload;
-pub use runtime::{Builder, Handle, engine_name, run, worker_count, worker_index};
+pub use run::{Builder, Handle, engine_name, run, worker_count, worker_index};
 pub use sward_engine::EngineKind;
+/// The floor below: see `crates/runtime`.
+use sward_runtime as runtime;
+pub use sward_runtime::offload::offload;
+use sward_runtime::report;
+pub use sward_runtime::report::report;

@@ -2,8 +2,5 @@
 //! includes the same files with another module of this name.
 
 pub(crate) use std::hint::spin_loop;
-pub(crate) use std::sync::Mutex;
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::thread::{sleep, yield_now};

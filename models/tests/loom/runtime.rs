@@ -1,10 +1,10 @@
 //! The library's files, and the names that they need.
 
-#[path = "../../../crates/sward/src/runtime/mailbox.rs"]
+#[path = "../../../crates/runtime/src/mailbox.rs"]
 pub(crate) mod mailbox;
-#[path = "../../../crates/sward/src/runtime/sleepers.rs"]
+#[path = "../../../crates/runtime/src/sleepers.rs"]
 pub(crate) mod sleepers;
-#[path = "../../../crates/sward/src/runtime/wake_word.rs"]
+#[path = "../../../crates/runtime/src/wake_word.rs"]
 pub(crate) mod wake_word;
 
 pub(crate) mod task {

@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::census::{self, Census, Depth, Named, Short, Sighting, State, Wait, WaitKind};
@@ -20,6 +20,7 @@ use super::outside::{self, Outside};
 use super::{holds, runtimes};
 use crate::runtime::mailbox::{Message, Progress};
 use crate::runtime::offload::offload;
+use crate::runtime::pending_panic;
 use crate::runtime::shared::Shared;
 use crate::runtime::span;
 use crate::runtime::task::Task;
@@ -255,50 +256,21 @@ fn describe(report: &mut String, task: &Task, state: &State, since: Duration) {
 
 // ---- ending a thread that would wait for ever -----------------------------------------------------------------------
 
-/// What a thread is to panic with.
-struct Sentence {
-    report: String,
-    /// It has been printed, since the thread does not hear: it is shielded.
-    is_printed: bool,
-}
-
-/// The sentences that have not been heard, by the thread's number.
-static SENTENCES: Mutex<Option<HashMap<NonZeroU64, Sentence>>> = Mutex::new(None);
-
-/// The report with which the calling thread, `task`, shall panic.
-pub(crate) fn sentence_of(task: &Task) -> Option<String> {
-    let mut sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(sentences.as_mut()?.remove(&task.id())?.report)
-}
-
-/// Whether `task` shall panic with a report.
-pub(crate) fn has_sentence(task: &Task) -> bool {
-    let sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
-    sentences.as_ref().is_some_and(|sentences| sentences.contains_key(&task.id()))
-}
-
 /// Makes a thread's wait panic with `report`, if it has not run since it was seen. If that was tried before, and the thread has not
 /// panicked, the report is printed instead, once.
 pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
     let id = seen.task().id();
-    let mut sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(unheard) = sentences.get_or_insert_default().get_mut(&id) {
-        let is_printed = std::mem::replace(&mut unheard.is_printed, true);
-        drop(sentences);
-        if !is_printed {
-            crate::report(format_args!("sward: {report}"));
-        }
-        return;
+    match pending_panic::repeat(id) {
+        None => {}
+        Some(1) => return crate::report(format_args!("sward: {report}")),
+        Some(_) => return,
     }
-    drop(sentences);
     span::found(report);
     let (thread, stamp, report) = (seen.thread.clone(), seen.stamp, report.to_owned());
     let errand = move |worker: &Worker| {
         if worker.interrupt_parked(&thread, stamp) {
             // In time: the thread does not run before the errand is done.
-            let sentence = Sentence { report: report.clone(), is_printed: false };
-            let mut sentences = SENTENCES.lock().unwrap_or_else(PoisonError::into_inner);
-            sentences.get_or_insert_default().insert(id, sentence);
+            pending_panic::request(id, report.clone());
         }
         Progress::Done
     };

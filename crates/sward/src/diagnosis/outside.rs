@@ -17,7 +17,6 @@ use super::holds;
 use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{Reason, What};
 use crate::runtime::task::Task;
-use crate::runtime::worker::Worker;
 use crate::time;
 
 /// What is waited for now, by a number that no other wait has had.
@@ -39,33 +38,24 @@ impl Outside {
     }
 }
 
-/// As long as it lives, the wait is entered.
-pub(crate) struct Entered(u64);
-
-/// The calling thread is about to wait. From any thread; green ones are looked at by their workers.
-#[inline]
-pub(crate) fn enter(reason: &Reason<'_>) -> Option<Entered> {
-    if !holds::is_recording() || Worker::is_here() { None } else { enter_os_thread(reason) }
-}
-
-#[cold]
-fn enter_os_thread(reason: &Reason<'_>) -> Option<Entered> {
+/// The calling OS thread is about to wait. Returns the number of the wait, if it is entered.
+pub(super) fn enter(reason: &Reason<'_>) -> Option<u64> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    if matches!(reason.what, What::Object(..) | What::EndOrTime(_)) || time::remaining().is_some() {
+    let is_of_interest = !matches!(reason.what, What::Object(..) | What::EndOrTime(_));
+    if !holds::is_recording() || !is_of_interest || time::remaining().is_some() {
         return None;
     }
     let stamp = NEXT.fetch_add(1, Ordering::Relaxed);
     let task = with_current_task(Arc::clone);
     let wait = Wait::new(&reason.what, reason.at);
     waits().insert(stamp, Outside { task, wait, stamp, begin: Instant::now() });
-    Some(Entered(stamp))
+    Some(stamp)
 }
 
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let ended = waits().remove(&self.0);
-        drop(ended);
-    }
+/// The wait is over.
+pub(super) fn leave(stamp: u64) {
+    let ended = waits().remove(&stamp);
+    drop(ended);
 }
 
 /// The OS threads that sleep now, in waits that are entered here.

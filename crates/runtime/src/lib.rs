@@ -1,0 +1,64 @@
+//! The scheduler of sward's green threads. It knows workers, tasks and how they wait; it knows nothing of what stands above it: std's names, locks and
+//! channels, the diagnosis, the door [`sward::run`](https://docs.rs/sward). What it needs from there is handed in as parameters, or as [`hooks`].
+//!
+//! This crate is a floor of `sward` and made for it: its interface changes with it. Use `sward`.
+//!
+//! | file | what it holds | called by |
+//! |---|---|---|
+//! | `wait.rs` | every blocking call: perform, sleep, park | green threads, OS threads |
+//! | `worker.rs` | the loop: run queue, mail, timers, engine | one OS thread each |
+//! | `worker/calls.rs` | what threads ask of a worker | green threads; some from any thread |
+//! | `worker/interrupts.rs` | mail, cancels, timers that end waits | the owning worker |
+//! | `run_queue.rs` | the threads of a worker that can run | the owning worker |
+//! | `task.rs` | one thread | any thread |
+//! | `current.rs` | the calling thread's task | any thread |
+//! | `wake_word.rs` | the word on which a thread waits for another | any thread |
+//! | `unwinding.rs` | what a thread is unwinding with, and how deep | the thread itself |
+//! | `deadline.rs`, `cancelled.rs` | `time::timeout`, and what cancelled threads unwind with | the thread itself |
+//! | `pending_panic.rs` | panics that are asked for from outside | any thread |
+//! | `reason.rs` | what a parked thread waits for, for reports | the thread itself |
+//! | `inspection.rs` | what a worker sees when it looks at its threads | the owning worker |
+//! | `counters.rs` | what a worker lets others see of itself | any thread |
+//! | `shared.rs`, `sleepers.rs`, `mailbox.rs` | what workers share: mail, wakers, stealing, how they sleep | any thread |
+//! | `timers.rs` | the timing wheel | the owning worker |
+//! | `roster.rs` | a worker's live threads | the owning worker |
+//! | `stack_order.rs` | stacks that are promised before a thread starts | any worker |
+//! | `storage.rs`, `scope_data.rs` | values of `thread::Local`; threads whose end somebody waits for | the thread itself; any thread |
+//! | `offload.rs`, `futex.rs` | OS threads for calls that cannot but block; how an OS thread sleeps | any thread |
+//! | `report.rs` | what the person who runs the program is told | any thread |
+//! | `hooks.rs` | what is asked of the diagnosis above | |
+//! | `stress.rs`, `span.rs` | schedules by seed, for tests; a `tracing` span for each thread | the owning worker |
+
+// The crate above documents what users see; here the whole floor is one room.
+#![allow(missing_docs, clippy::new_without_default, rustdoc::private_intra_doc_links)]
+
+pub mod cancelled;
+pub mod coarse_clock;
+pub mod counters;
+pub mod current;
+pub mod deadline;
+pub mod futex;
+pub mod hooks;
+pub mod inspection;
+pub mod mailbox;
+pub mod offload;
+pub mod pending_panic;
+mod primitive;
+pub mod reason;
+pub mod report;
+mod roster;
+mod run_queue;
+pub mod scope_data;
+pub mod shared;
+mod sleepers;
+#[cfg_attr(not(feature = "tracing"), path = "no_span.rs")]
+pub mod span;
+pub mod stack_order;
+pub mod storage;
+mod stress;
+pub mod task;
+pub mod timers;
+pub mod unwinding;
+pub mod wait;
+pub mod wake_word;
+pub mod worker;
