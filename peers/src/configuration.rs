@@ -1,4 +1,4 @@
-//! How many connections, how large the messages, how many at once: `CONNECTIONSxBYTESxPIPELINE`.
+//! Configurations: number of connections, size of messages, depth of the pipeline, as `CONNECTIONSxBYTESxPIPELINE`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// Reads a list with commas.
+    /// Parses a comma-separated list.
     pub(crate) fn list(text: &str) -> Result<Vec<Configuration>, String> {
         text.split(',').map(str::parse).collect()
     }
 
-    /// The bytes that a connection sends before it waits.
+    /// Returns the bytes that a connection sends before it waits.
     pub(crate) fn batch_bytes(&self) -> usize {
         self.message_bytes * self.pipeline
     }

@@ -1,23 +1,16 @@
-//! Who takes part.
+//! The contenders.
 
-use std::io;
-use std::net::TcpListener;
+use crate::micro::{self, Measure};
+use crate::server::{self, Serve};
 
-use crate::micro;
-use crate::micro::Costs;
-use crate::server;
-
-/// Serves on the listener until the process ends.
-pub(crate) type Serve = fn(TcpListener) -> io::Result<()>;
-
-/// One runtime, or loop.
+/// A runtime or a hand-written loop. `None`: it has no such part.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) serve: Option<Serve>,
-    pub(crate) micro: Option<fn() -> Costs>,
+    pub(crate) micro: Option<Measure>,
 }
 
-/// The first one is what the others are divided by.
+/// All contenders. The first one's figures are the unit of the others.
 pub(crate) const CONTENDERS: &[Contender] = &[
     Contender { name: "raw-io_uring", serve: Some(server::raw_io_uring::serve), micro: None },
     Contender { name: "raw-epoll", serve: Some(server::raw_epoll::serve), micro: None },
@@ -37,7 +30,7 @@ impl Contender {
     pub(crate) fn named(name: &str) -> Result<&'static Contender, String> {
         CONTENDERS.iter().find(|contender| contender.name == name).ok_or_else(|| {
             let names: Vec<_> = CONTENDERS.iter().map(|contender| contender.name).collect();
-            format!("{name:?} takes no part; there are {}", names.join(", "))
+            format!("there is no contender {name:?}; there are {}", names.join(", "))
         })
     }
 }

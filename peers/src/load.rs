@@ -1,5 +1,5 @@
-//! The generator: a closed loop on one thread. Each connection sends its batch, waits for the whole reply, checks every byte of
-//! it, and sends again.
+//! The load generator: a closed loop on one thread. Each connection sends a batch, waits for the whole reply, checks every byte
+//! of it, and sends again.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -12,10 +12,10 @@ use crate::ring::{Event, Ring};
 
 const BUFFERS: u16 = 2048;
 
-/// Connections start at different places of one text, so that a reply to another connection does not pass.
-const PLACES: usize = 4096;
+/// Connections start at so many different offsets of one text, so that the reply to another connection is noticed.
+const OFFSETS: usize = 4096;
 
-/// What one run came to.
+/// The result of one run.
 pub(crate) struct Measured {
     pub(crate) messages: u64,
     pub(crate) server_cpu: Duration,
@@ -32,7 +32,7 @@ struct Client {
     stream: TcpStream,
     /// Where its batch begins in the text.
     start: usize,
-    /// Bytes of the present reply that have come.
+    /// Bytes received of the current reply.
     received: usize,
 }
 
@@ -45,14 +45,14 @@ pub(crate) fn generate(
     window: Duration,
 ) -> io::Result<Measured> {
     let batch = configuration.batch_bytes();
-    let request = text(batch + PLACES);
+    let request = text(batch + OFFSETS);
     let reply = request.to_ascii_uppercase();
     let mut ring = Ring::open(BUFFERS, if batch <= 1024 { 1024 } else { 16384 })?;
     // By descriptor.
     let mut clients: Vec<Option<Client>> = Vec::new();
     for number in 0..configuration.connections {
         let stream = connect(server)?;
-        let (socket, start) = (stream.as_raw_fd(), number * 61 % PLACES);
+        let (socket, start) = (stream.as_raw_fd(), number * 61 % OFFSETS);
         clients.resize_with(clients.len().max(socket as usize + 1), || None);
         clients[socket as usize] = Some(Client { stream, start, received: 0 });
         ring.receive(socket);
@@ -83,7 +83,7 @@ pub(crate) fn generate(
             if client.received == batch {
                 client.received = 0;
                 messages += configuration.pipeline as u64;
-                // SAFETY: as above; the reply is there, so the last send is over.
+                // SAFETY: the text outlives the ring's use, and the last send is over, since the reply is there.
                 unsafe {
                     ring.send(client.stream.as_raw_fd(), request[client.start..].as_ptr(), batch, true)
                 };
@@ -102,7 +102,7 @@ pub(crate) fn generate(
     }
 }
 
-/// Lower-case letters in no order.
+/// Returns random lower-case letters.
 fn text(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let letters = std::iter::repeat_with(|| {
@@ -114,7 +114,7 @@ fn text(length: usize) -> Vec<u8> {
     letters.take(length).collect()
 }
 
-/// Closing it resets the connection, which leaves nothing behind in the kernel.
+/// Connects such that closing resets the connection, which leaves nothing behind in the kernel.
 fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;

@@ -1,17 +1,17 @@
-//! What keeps figures comparable on one machine: cores, descriptors, idle states, and whose CPU time it is.
+//! Keeps figures comparable on one machine: cores, descriptors, idle states, CPU time.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::time::Duration;
 
-/// Where servers and micro-benchmarks run.
+/// The core of servers and micro-benchmarks.
 pub(crate) const SERVER_CORE: usize = 0;
 
-/// Where the generator runs.
+/// The core of the generator.
 pub(crate) const GENERATOR_CORE: usize = 1;
 
-/// Pins the process, as long as it has one thread; threads that it starts stay on that core, too.
+/// Pins the calling thread, and threads that it starts later.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     // SAFETY: all zeroes is an empty set, and `core` is far below its size; the kernel reads the set.
     let returned = unsafe {
@@ -22,7 +22,7 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// As many descriptors as the hard limit allows.
+/// Raises the limit of descriptors to the hard limit.
 pub(crate) fn raise_descriptor_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes and reads one `rlimit`. A failure leaves the limit that is there.
@@ -34,15 +34,15 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
-/// While the file is open, idle cores poll and do not halt. In a virtual machine, waking a core that has halted costs tens of
-/// microseconds, and the sender pays. `None`: not allowed here.
+/// Makes idle cores poll instead of halting, as long as the file is open. In a virtual machine, it takes the sender tens of microseconds
+/// to wake a halted core. Returns `None` if it is not permitted.
 pub(crate) fn keep_cores_awake() -> Option<File> {
     let mut file = OpenOptions::new().write(true).open("/dev/cpu_dma_latency").ok()?;
     file.write_all(&0i32.to_ne_bytes()).ok()?;
     Some(file)
 }
 
-/// CPU time that a process and all its threads have used.
+/// Returns the CPU time that a process and all its threads have used.
 pub(crate) fn cpu_time(process: u32) -> io::Result<Duration> {
     let mut clock = 0;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

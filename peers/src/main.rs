@@ -1,12 +1,12 @@
-//! sward beside its peers: the same echo server on each runtime, and on two hand-written loops that show the limit.
+//! Compares sward with its peers: the same echo server on each runtime, and on two hand-written loops, which show the limit.
 //!
 //! ```text
 //! cargo run --release --manifest-path peers/Cargo.toml -- [--quick] [--rounds N] [--only NAME,...] [--configurations 64x64x1,...]
 //! ```
 //!
-//! The job of a server: accept, read 4096 bytes at most, upper-case ASCII in place, write all of it back. A configuration
-//! is CONNECTIONS x BYTES x PIPELINE. What counts is *server CPU time per message*, user and system, of the whole
-//! process, read by the generator before and after the measured window.
+//! A server accepts, reads at most 4096 bytes, upper-cases ASCII in place, and writes all of it back. A configuration
+//! is CONNECTIONS x BYTES x PIPELINE. The figure is *server CPU time per message*: user and system time of the whole
+//! process, which the generator reads before and after the measured window.
 //!
 //! ```text
 //!   core 1: this process                            core 0: this program again, as `serve NAME` or `micro NAME`
@@ -14,7 +14,7 @@
 //!     └── table.rs                                  micro/*.rs
 //! ```
 //!
-//! Contenders are interleaved: each round runs each of them once, in a fresh process. The tables show medians and the lowest values.
+//! Contenders are interleaved: each round runs each of them once, in a new process. The tables show medians and the lowest values.
 
 mod configuration;
 mod contender;
@@ -42,9 +42,11 @@ const QUICK: &str = "64x64x1,1000x64x1";
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["serve", name] => Ok(server::run(Contender::named(name)?)?),
+        ["serve", name] => {
+            Ok(server::run(Contender::named(name)?.serve.ok_or_else(|| format!("{name} has no server"))?)?)
+        }
         ["micro", name] => {
-            micro::run(Contender::named(name)?);
+            Contender::named(name)?.micro.into_iter().for_each(micro::run);
             Ok(())
         }
         _ => Ok(run::run(&plan(arguments)?)?),

@@ -1,15 +1,15 @@
-//! What the parts cost that do no I/O, on one core.
+//! Micro-benchmarks of parts that do no I/O, on one core.
 //!
 //! | cost | what it is |
 //! |---|---|
-//! | yield | two threads give way to each other |
+//! | yield | two threads yield to each other |
 //! | spawn + join | a thousand threads that do nothing are started, then joined |
-//! | ping-pong | a round trip between two threads over two channels with room for one message |
+//! | ping-pong | a round trip between two threads over two channels of capacity 1 |
 //!
-//! Go's, by a program of its own with the same loops (Go 1.27.3, GOMAXPROCS=1, 2026-11-22, one core of a shared virtual machine, median of
+//! For comparison, Go's costs, by a program with the same loops (Go 1.27.3, GOMAXPROCS=1, 2026-11-22, one core of a shared virtual machine, median of
 //! five): yield 117, spawn + join 739 (100,000 at once), ping-pong 427.
 
-/// The three measurements of threads that are written in direct style: the same loops, word for word, over each library's functions.
+/// Defines the three measurements for a library of threads in direct style, so that all run the same loops.
 macro_rules! measure_threads {
     (
         spawn: $spawn:path,
@@ -61,31 +61,31 @@ pub(crate) mod tokio;
 
 use std::time::Duration;
 
-use crate::contender::Contender;
 use crate::machine;
 use crate::table::median;
 
-/// The columns, as [`Costs`] has them.
+/// The names of the costs, in the order of [`Costs`].
 pub(crate) const COSTS: [&str; 3] = ["yield", "spawn + join", "ping-pong"];
 
 /// Nanoseconds per operation, in the order of [`COSTS`].
 pub(crate) type Costs = [f64; 3];
 
+/// Measures a runtime's costs once.
+pub(crate) type Measure = fn() -> Costs;
+
 /// Threads that are alive at once in spawn + join.
 const THREADS: u32 = 1000;
 
-/// The whole life of a micro-benchmark's process. Prints the median of five measurements.
-pub(crate) fn run(contender: &Contender) {
+/// Runs a micro-benchmark's process: prints the median of five measurements.
+pub(crate) fn run(measure: Measure) {
     machine::pin(machine::SERVER_CORE).expect("the core is there");
-    if let Some(measure) = contender.micro {
-        let measured: Vec<Costs> = (0..5).map(|_| measure()).collect();
-        for (index, cost) in COSTS.iter().enumerate() {
-            println!("{cost}\t{:.2}", median(measured.iter().map(|costs| costs[index]).collect()));
-        }
+    let measured: Vec<Costs> = (0..5).map(|_| measure()).collect();
+    for (index, cost) in COSTS.iter().enumerate() {
+        println!("{cost}\t{:.2}", median(measured.iter().map(|costs| costs[index]).collect()));
     }
 }
 
-/// Nanoseconds for each of `count`.
+/// Returns the nanoseconds for each of `count`.
 fn each(elapsed: Duration, count: u32) -> f64 {
     elapsed.as_nanos() as f64 / f64::from(count)
 }

@@ -1,5 +1,5 @@
-//! io_uring as the raw server and the generator use it: multishot accept, multishot receive into provided buffers, one system
-//! call a turn. This is what a runtime is measured against, so nothing is checked that need not be.
+//! io_uring for the raw server and the generator: multishot accept, multishot receive into provided buffers, one system
+//! call per turn. Runtimes are measured against this, so it checks only what it must.
 //!
 //! `user_data` is the kind of the request above the descriptor.
 
@@ -18,15 +18,15 @@ const SEND: u64 = 2;
 /// The number of the one group of provided buffers.
 const GROUP: u16 = 0;
 
-/// What has happened.
+/// A completion.
 pub(crate) enum Event {
     /// A connection. The caller owns the descriptor.
     Accepted(RawFd),
     /// Bytes, in a buffer that the caller gives back.
     Received { socket: RawFd, buffer: u16, length: usize },
-    /// Nothing more comes. The errno, or 0 at the end of the stream.
+    /// The last one of a receive, with an errno, or 0 at the end of the stream.
     Ended { socket: RawFd, error: i32 },
-    /// A send is over: all was sent, or it is a negative errno. Sends that ask for quiet only report errors.
+    /// A send has completed: all was sent, or `result` is a negative errno. Quiet sends report errors only.
     Sent { socket: RawFd, result: i32 },
 }
 
@@ -57,7 +57,7 @@ impl Ring {
         Ok(ring)
     }
 
-    /// The bytes of a buffer that an event has brought.
+    /// Returns the bytes of a buffer that an event has named.
     pub(crate) fn bytes(&mut self, buffer: u16, length: usize) -> &mut [u8] {
         assert!(buffer < self.count && length <= self.buffer_bytes);
         // SAFETY: within the map; the kernel does not write to a buffer between the event and `give_back`.
@@ -66,7 +66,7 @@ impl Ring {
         }
     }
 
-    /// The kernel may fill the buffer again.
+    /// Gives a buffer back to the kernel.
     pub(crate) fn give_back(&mut self, buffer: u16) {
         // SAFETY: the index is masked, so it is within the map; only this thread writes entries and the tail.
         unsafe {
@@ -91,28 +91,28 @@ impl Ring {
         unsafe { self.push(opcode::RecvMulti::new(Fd(socket), GROUP).build(), RECEIVE, socket) };
     }
 
-    /// Sends all of it. One send at a time on a socket.
+    /// Sends all bytes. A socket has one send at a time.
     ///
     /// # Safety
-    /// The bytes stay until the event says that they are sent, or with `quiet` until the reply is there.
+    /// The bytes must stay valid until the event reports the end of the send, or, if it is `quiet`, until the reply arrives.
     pub(crate) unsafe fn send(&mut self, socket: RawFd, bytes: *const u8, length: usize, quiet: bool) {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let send = opcode::Send::new(Fd(socket), bytes, length as u32).flags(flags).build();
-        // SAFETY: the caller's word.
+        // SAFETY: the bytes stay valid long enough, by the contract of this function.
         unsafe { self.push(if quiet { send.flags(Flags::SKIP_SUCCESS) } else { send }, SEND, socket) };
     }
 
     /// Sends all parts of `message`.
     ///
     /// # Safety
-    /// As for [`Ring::send`], and for what the message points to.
+    /// That of [`Ring::send`], for the message and all that it points to.
     pub(crate) unsafe fn send_message(&mut self, socket: RawFd, message: *const libc::msghdr) {
         let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
-        // SAFETY: the caller's word.
+        // SAFETY: the message and its parts stay valid long enough, by the contract of this function.
         unsafe { self.push(opcode::SendMsg::new(Fd(socket), message).flags(flags).build(), SEND, socket) };
     }
 
-    /// Submits, waits for something to happen, and appends it.
+    /// Submits, waits for completions, and appends them to `events`.
     pub(crate) fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         match self.uring.submit_and_wait(1) {
             Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {
@@ -145,10 +145,10 @@ impl Ring {
     }
 
     /// # Safety
-    /// What `entry` points to stays until its last completion.
+    /// What `entry` points to must stay valid until its last completion.
     unsafe fn push(&mut self, entry: Entry, kind: u64, socket: RawFd) {
         let entry = entry.user_data(kind << 32 | u64::from(socket as u32));
-        // SAFETY: the caller's word.
+        // SAFETY: what the entry points to stays valid, by the contract of this function.
         while unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.uring.submit().expect("the kernel takes requests");
         }
@@ -157,7 +157,7 @@ impl Ring {
 
 fn map(bytes: usize) -> io::Result<*mut u8> {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new map, wherever the kernel likes.
+    // SAFETY: a new anonymous mapping touches nothing that exists.
     let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
     if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(address.cast()) }
 }

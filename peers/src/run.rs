@@ -1,4 +1,4 @@
-//! Rounds: every contender once for every configuration, again and again, each in a fresh process.
+//! Rounds: each measures every contender once in every configuration, in a new process.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -27,7 +27,9 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     machine::raise_descriptor_limit();
     let awake = machine::keep_cores_awake();
     if awake.is_none() {
-        eprintln!("idle cores cannot be kept awake here, so wake-ups are dear and the figures noisy");
+        eprintln!(
+            "idle cores cannot be kept awake here (/dev/cpu_dma_latency), so wake-ups are slow and the figures noisy"
+        );
     }
     let mut echo = Results::new();
     let mut micro = Results::new();
@@ -59,7 +61,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Server CPU time per message, in microseconds.
+/// Returns server CPU time per message, in microseconds.
 fn echo_once(plan: &Plan, contender: &Contender, configuration: &Configuration) -> io::Result<f64> {
     let mut server = Process::start("serve", contender)?;
     let mut line = String::new();
@@ -70,7 +72,7 @@ fn echo_once(plan: &Plan, contender: &Contender, configuration: &Configuration) 
     Ok(measured.cpu_us())
 }
 
-/// The process prints lines of a cost's name, a tab, and nanoseconds.
+/// Adds the output of a micro-benchmark's process: lines with a cost's name, a tab, and nanoseconds.
 fn micro_once(contender: &Contender, results: &mut Results) -> io::Result<()> {
     let mut process = Process::start("micro", contender)?;
     let mut lines = String::new();
@@ -81,7 +83,7 @@ fn micro_once(contender: &Contender, results: &mut Results) -> io::Result<()> {
     Ok(())
 }
 
-/// This program again. Ends when dropped.
+/// This program, started again. Killed when dropped.
 struct Process(Child);
 
 impl Process {

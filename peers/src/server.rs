@@ -1,4 +1,4 @@
-//! The servers, each in a process of its own.
+//! The servers. Each runs in a process of its own.
 
 pub(crate) mod may;
 pub(crate) mod monoio;
@@ -10,16 +10,16 @@ pub(crate) mod tokio;
 use std::io::{self, Write};
 use std::net::TcpListener;
 
-use crate::contender::Contender;
 use crate::machine;
 
-/// What a server reads at once, in bytes.
+/// Serves on the listener until the process ends.
+pub(crate) type Serve = fn(TcpListener) -> io::Result<()>;
+
+/// How many bytes a server reads at once.
 const BUFFER_BYTES: usize = 4096;
 
-/// The whole life of a server's process: binds, says on standard output where, and serves.
-pub(crate) fn run(contender: &Contender) -> io::Result<()> {
-    let serve =
-        contender.serve.ok_or_else(|| io::Error::other(format!("{} serves nothing", contender.name)))?;
+/// Runs a server's process: binds, prints the address, and serves.
+pub(crate) fn run(serve: Serve) -> io::Result<()> {
     machine::pin(machine::SERVER_CORE)?;
     machine::raise_descriptor_limit();
     let listener = TcpListener::bind("127.0.0.1:0")?;

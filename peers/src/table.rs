@@ -1,8 +1,8 @@
-//! Results, and how they are printed.
+//! Results, and their tables.
 
 use std::fmt::Write;
 
-/// Measured values by row and column, rows in the order in which they first came.
+/// Measured values by row and column. Rows are in the order in which they were added first.
 pub(crate) struct Results(Vec<(String, String, Vec<f64>)>);
 
 impl Results {
@@ -27,21 +27,21 @@ impl Results {
         rows
     }
 
-    /// The median and the lowest.
+    /// Returns the median and the lowest value.
     fn summary(&self, row: &str, column: &str) -> Option<(f64, f64)> {
         let cell = self.0.iter().find(|cell| cell.0 == row && cell.1 == column)?;
         Some((median(cell.2.clone()), cell.2.iter().copied().fold(f64::INFINITY, f64::min)))
     }
 }
 
-/// The middle one; of two in the middle, the greater.
+/// Returns the median; of an even number of values, the upper one.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// A table of medians and lowest values with `digits` decimals, and in brackets the ratio of the lowest to the first row's: on
-/// a shared machine that has fast and slow minutes, the lowest are those of the fast ones for everybody.
+/// Formats a table of medians and lowest values with `digits` decimals, and in brackets the ratio of the lowest value to the first row's.
+/// A shared machine has fast and slow minutes; the lowest values are those of the fast ones, for every row.
 pub(crate) fn markdown(results: &Results, corner: &str, columns: &[String], digits: usize) -> String {
     let rows = results.rows();
     let mut text = format!("| {corner} | {} |\n|---|{}\n", columns.join(" | "), "--:|".repeat(columns.len()));

@@ -1,7 +1,7 @@
-//! `sward connect`: standard input to a server, its replies to standard output, each on a green thread of its own.
+//! `sward connect`: copies standard input to a server and its replies to standard output, each direction on a green thread.
 //!
-//! The end of the input is passed on (half-close), and the server's replies are printed until it closes. If the server
-//! closes first, the program ends, whatever the input does.
+//! At the end of the input, it closes its sending side (half-close), and prints replies until the server closes. If the server
+//! closes first, the program ends, even if there is more input.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
@@ -17,12 +17,12 @@ use sward::thread;
 
 use crate::output;
 
-/// What is read at once. A pipe that is writable takes so many bytes without blocking.
+/// The most that is read at once. A pipe that is writable accepts so many bytes without blocking.
 const CHUNK_BYTES: usize = 4096;
 
 const PROMPT: &[u8] = b"> ";
 
-/// What to do when no descriptor is left.
+/// Advice for the case that no descriptor is left.
 const DESCRIPTORS: &str = ": raise the limit of open files (ulimit -n)";
 
 /// Connect to a server: lines in, replies out; works in a pipe
@@ -46,14 +46,14 @@ impl Connect {
         let stream = Arc::new(stream);
         let input = {
             let stream = Arc::clone(&stream);
-            // Without the input there is no conversation, and the server may wait for it for ever: hang up.
+            // If the input fails, the server may wait for it for ever: hang up.
             thread::spawn(move || send_input(&stream).inspect_err(|_| drop(stream.shutdown(Shutdown::Both))))
         };
         let replies = print_replies(&stream);
         input.cancel();
         match input.join() {
             Ok(sent) => replies.and(sent),
-            // Cancelled, since the server has closed first.
+            // It was cancelled: the server closed first.
             Err(_) => replies,
         }
     }
@@ -62,13 +62,13 @@ impl Connect {
         let advice = match (error.kind(), error.raw_os_error().map(Errno::from_raw)) {
             (ErrorKind::ConnectionRefused, _) => ": nobody listens there; start a server with `sward serve`",
             (ErrorKind::TimedOut, _) => {
-                ": the server does not answer; is its backlog full, or a firewall between?"
+                ": the server does not answer; its backlog may be full, or a firewall in between"
             }
             (ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable, _) => {
-                ": there is no way to it from here; is the address right?"
+                ": there is no route to it from here; check the address"
             }
             (_, Some(Errno::EMFILE | Errno::ENFILE)) => DESCRIPTORS,
-            // It has not come as far as the kernel.
+            // Without an errno, the error comes from parsing or resolving the address.
             (_, None) => ": an address is HOST:PORT, as in 127.0.0.1:8080",
             _ => "",
         };
@@ -76,9 +76,9 @@ impl Connect {
     }
 }
 
-/// Copies standard input to the server, then says that there is no more.
+/// Copies standard input to the server, then closes the sending side.
 fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
-    // Not through `io::stdin()`: its buffer would hold input of which the descriptor says nothing.
+    // `io::stdin()` would buffer input, and the descriptor would not be readable although there is more.
     let input = io::stdin().as_fd().try_clone_to_owned();
     let mut input =
         File::from(input.map_err(|error| anyhow!("duplicating standard input: {error}{DESCRIPTORS}"))?);
@@ -91,7 +91,7 @@ fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
         }
         match stream.write_all(&buffer[..length]) {
             Ok(()) => {}
-            // The server has closed. What it said before is still being printed.
+            // The server has closed. Its earlier replies are still being printed.
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 return Ok(());
             }
@@ -100,13 +100,13 @@ fn send_input(mut stream: &TcpStream) -> anyhow::Result<()> {
     }
     match stream.shutdown(Shutdown::Write) {
         Err(error) if error.kind() != ErrorKind::NotConnected => {
-            Err(error).context("ending the conversation")
+            Err(error).context("closing the sending side")
         }
         _ => Ok(()),
     }
 }
 
-/// Copies what the server says to standard output until it closes.
+/// Copies the server's replies to standard output until it closes.
 fn print_replies(mut stream: &TcpStream) -> anyhow::Result<()> {
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     let output = io::stdout().as_fd().try_clone_to_owned();
@@ -136,7 +136,7 @@ fn print_replies(mut stream: &TcpStream) -> anyhow::Result<()> {
     }
 }
 
-/// Some engines refuse to wait for a regular file, which is always ready.
+/// Treats a regular file, which some engines refuse to wait for, as ready.
 fn await_ready(waited: io::Result<bool>) -> io::Result<()> {
     match waited {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),

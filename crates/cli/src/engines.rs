@@ -1,4 +1,4 @@
-//! `sward engines`: what this kernel offers.
+//! `sward engines`: lists the I/O engines.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
-//! The `sward` command. One struct per subcommand, each in a file of its own: its flags, its help and what it does.
+//! The `sward` command. Each subcommand is a struct in a file of its own: its flags, its help and what it does.
 
-// Allowed where a program enters green threads: in `serve`, in `connect` and in `load`.
+// Allowed where a command starts a runtime: in `serve`, `connect` and `load`.
 #![deny(unsafe_code)]
 
 mod compare;

@@ -1,8 +1,8 @@
-//! Standard output that may be a pipe whose reader has gone (`sward engines | head -1`): that ends the program quietly.
+//! Writes to standard output. If it is a pipe whose reader has gone (`sward engines | head -1`), the program ends quietly.
 
 use std::io::{self, Write};
 
-/// The reader of standard output has gone.
+/// The error of writing to a pipe whose reader has gone.
 #[derive(Debug)]
 struct Closed;
 
@@ -14,30 +14,30 @@ impl std::fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// Prints all of `text` at once.
+/// Writes all of `text` at once.
 ///
 /// # Errors
-/// Writing failed. If that is because the reader has gone, [`is_closed`] says so.
+/// Writing fails. [`is_closed`] tells whether that is because the reader has gone.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     write(text).map_err(explain)
 }
 
-/// Prints all of `text` at once.
+/// Writes all of `text` at once.
 ///
 /// # Errors
-/// Writing failed. [`explain`] says what that means.
+/// Writing fails. [`explain`] makes an `anyhow` error of it.
 pub(crate) fn write(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     written.map_err(attempted)
 }
 
-/// Says what it was that failed.
+/// Returns an error of writing to standard output with words that say so.
 pub(crate) fn attempted(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("writing to standard output: {error}"))
 }
 
-/// What a failed write to standard output means.
+/// Returns what [`print`] returns for an error of [`write`].
 pub(crate) fn explain(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Closed.into(),
@@ -45,7 +45,7 @@ pub(crate) fn explain(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Whether an error only says that the reader of standard output has gone.
+/// Returns whether an error only means that the reader of standard output has gone.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     error.is::<Closed>()
 }

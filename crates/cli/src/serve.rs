@@ -1,4 +1,4 @@
-//! `sward serve`: a ready-made service under any model, on any engine.
+//! `sward serve`: runs a ready-made service under any model, on any engine.
 
 use std::fmt::Write;
 use std::io;
@@ -14,7 +14,7 @@ use sward_server::{Bound, Connection, Model, Server, Summary, service};
 
 use crate::{duration, output};
 
-/// Fewer descriptors than this are worth a word to the user.
+/// The banner warns if the limit of descriptors is lower than this.
 const FEW_DESCRIPTORS: u64 = 4096;
 
 /// Serve TCP clients, under any I/O model
@@ -33,7 +33,7 @@ pub(crate) struct Serve {
     #[arg(long, default_value_t = Model::Green, value_parser = model_parser())]
     model: Model,
 
-    /// The engine under green threads [default: SWARD_ENGINE, or the best that the kernel has]
+    /// The engine under green threads [default: SWARD_ENGINE, or the best one available]
     #[arg(long, value_parser = engine_parser())]
     engine: Option<EngineKind>,
 
@@ -41,29 +41,29 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     workers: Option<u32>,
 
-    /// Serve so many connections at once, and let others wait [default: no limit]
+    /// Serve at most this many connections at once, and let others wait [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// Close connections on which nothing moves for so long: 500ms, 60s, 2m [default: never]
+    /// Close connections that are idle for this long: 500ms, 60s, 2m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive)]
     idle_timeout: Option<Duration>,
 
-    /// On Ctrl-C, let open connections go on for so long at most
+    /// On Ctrl-C, let open connections go on for at most this long
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     drain: Duration,
 }
 
-/// The services, by name.
+/// A ready-made service.
 #[derive(Clone, Copy, ValueEnum)]
 enum Service {
     /// Send everything back in upper case
     Upper,
     /// Send everything back (RFC 862)
     Echo,
-    /// Read everything, say nothing (RFC 863)
+    /// Read everything, send nothing (RFC 863)
     Discard,
-    /// Send lines of characters without end (RFC 864)
+    /// Send endless lines of characters (RFC 864)
     Chargen,
 }
 
@@ -109,14 +109,14 @@ impl Serve {
         let bound = bound.announce(move || output::write(&banner));
         // SAFETY: no service holds a scoped thread-local value across a blocking call; they use none at all.
         let summary = unsafe { bound.serve(self.service.handler()) }.map_err(|error| match error.kind() {
-            // The banner's, since nothing else that the server writes to ends it.
+            // It comes from writing the banner: no other write ends the server.
             io::ErrorKind::BrokenPipe => output::explain(error),
             _ => anyhow::Error::new(error).context("serving"),
         })?;
         output::print(&closing(&summary, before)?)
     }
 
-    /// The engine that will run, and how it came to be the one.
+    /// Returns the engine that will run, and why it was chosen.
     fn engine(&self) -> anyhow::Result<(EngineKind, String)> {
         if let Some(engine) = self.engine {
             return Ok((engine, "by name".to_owned()));
@@ -163,7 +163,7 @@ impl Serve {
         anyhow::anyhow!("{error}{advice}")
     }
 
-    /// What runs, and how to try it.
+    /// Returns what is shown at the start: what runs, and how to try it.
     fn banner(
         &self,
         bound: &Bound,
@@ -210,7 +210,7 @@ impl Serve {
     }
 }
 
-/// Raises the soft limit of descriptors to the hard one, and says what it is now.
+/// Raises the soft limit of descriptors to the hard one, and returns what it is now.
 fn raise_descriptor_limit() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -219,7 +219,8 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// What the server has done, and what that has cost since `before`. (A process that cargo has become has cargo's compilers for children.)
+/// Returns what is shown at the end: what the server has done, and the CPU time since `before`. (`cargo run` becomes this process, whose
+/// children's CPU time then includes the compiler's.)
 fn closing(summary: &Summary, before: Option<(f64, f64)>) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let unusual = [
@@ -254,7 +255,7 @@ fn closing(summary: &Summary, before: Option<(f64, f64)>) -> Result<String, std:
     Ok(text)
 }
 
-/// The processor time that this process and its children have used, in seconds: user, system.
+/// Returns the CPU time that this process and its children have used, in seconds: user, system.
 fn processor_seconds() -> Option<(f64, f64)> {
     let own = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let children = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;

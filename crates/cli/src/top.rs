@@ -1,20 +1,19 @@
-//! `sward top`: shows a running program's green threads, rates, waits and stalls, live.
+//! `sward top`: shows the green threads, rates, waits and stalls of a running program, live.
 //!
 //! ```text
-//!   find ──▶ client ──▶ watch ──┬─▶ terminal ──▶ screen     for a person
-//!   where    a request,         └─▶ json_lines              for a script
-//!            a snapshot
+//!   find ──▶ client ────▶ watch ──┬─▶ terminal ──▶ screen     for a person
+//!   a path   a snapshot   rates   └─▶ json_lines              for a script
 //! ```
 //!
 //! | file | holds |
 //! |---|---|
 //! | `find.rs` | the console of a process, at a path, or of a program that listens on an address |
-//! | `client.rs` | the conversation with it |
+//! | `client.rs` | its client |
 //! | `snapshot.rs` | its answers |
 //! | `rates.rs` | events per second between two snapshots |
 //! | `watch.rs` | the latest snapshot, its rates, and earlier rates |
-//! | `terminal.rs` | keys, time, and the state of the terminal |
-//! | `screen.rs` | the picture |
+//! | `terminal.rs` | the live view: keys, time, and the state of the terminal |
+//! | `screen.rs` | the layout of the screen |
 //! | `json_lines.rs` | a line of JSON for each snapshot |
 //!
 //! A program started with `SWARD_CONSOLE` has a console. The library's `diagnosis/console.rs` describes the protocol.
@@ -80,7 +79,7 @@ impl Top {
         let found = find(&self.target)?;
         let mut client = Client::connect(&found)?;
         let Some(first) = client.ask()? else {
-            bail!("the program at {} ended just now; start it again to watch it", found.path.display());
+            bail!("the program at {} has just ended; start it again to watch it", found.path.display());
         };
         let (process, program) = (first.snapshot.pid, first.snapshot.program.clone());
         let for_people = !self.json && self.count.is_none() && stdout().is_terminal();
@@ -89,9 +88,9 @@ impl Top {
             false => json_lines::print(client, first, self.interval, self.count)?,
         };
         match end {
-            End::Asked => {}
-            End::Over if self.count.is_some() => bail!("{program} (process {process}) ended before that"),
-            End::Over => sward::report(printable(&format!("{program} (process {process}) has ended"))),
+            End::Quit => {}
+            End::ProgramEnded if self.count.is_some() => bail!("{program} (process {process}) ended before that"),
+            End::ProgramEnded => sward::report(printable(&format!("{program} (process {process}) has ended"))),
         }
         Ok(())
     }

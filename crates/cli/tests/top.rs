@@ -212,16 +212,16 @@ fn what_has_no_console() {
     let shown = path.to_str().unwrap();
     assert_says(&complaint(top(&path, &[])), &["no console is at", &format!("SWARD_CONSOLE={shown}")]);
     fs::write(&path, "").unwrap();
-    assert_says(&complaint(top(&path, &[])), &["is no socket", "name the path"]);
+    assert_says(&complaint(top(&path, &[])), &["is not a socket", "give the path"]);
     fs::remove_file(&path).unwrap();
     drop(UnixListener::bind(&path).unwrap());
     assert_says(&complaint(top(&path, &[])), &["nobody listens at", "is dead", "start it again"]);
     // No process has this number: it is above the kernel's own limit.
     assert_says(&complaint(top("4294967295", &[])), &["there is no process 4294967295; give", "pgrep"]);
-    assert_says(&complaint(top("99999999999", &[])), &["is no process, no console's path, and no HOST:PORT"]);
+    assert_says(&complaint(top("99999999999", &[])), &["is neither a process, nor a console's path, nor HOST:PORT"]);
     assert_says(
         &complaint(top("nonsense", &[])),
-        &["\"nonsense\" is no process", "as in `sward top 127.0.0.1:8080`"],
+        &["\"nonsense\" is neither a process", "as in `sward top 127.0.0.1:8080`"],
     );
     // This very test listens, and has no console.
     let own = std::process::id().to_string();
@@ -299,12 +299,12 @@ fn what_lies_is_not_believed() {
 fn what_listens_may_be_something_else() {
     let folder = Folder::new("strangers");
     let answers: [(&[u8], &[&str]); 6] = [
-        (b"220 mail.example.org ready\n", &["is no console of a sward program"]),
-        (b"{}\n", &["is no console of a sward program"]),
-        (b"\xff\xfe\n", &["is no console of a sward program"]),
+        (b"220 mail.example.org ready\n", &["is not the console of a sward program"]),
+        (b"{}\n", &["is not the console of a sward program"]),
+        (b"\xff\xfe\n", &["is not the console of a sward program"]),
         (b"{\"sward_console\":2,\"pid\":1}\n", &["speaks version 2", "version 1", "use the sward top that"]),
         (b"{\"sward_console\":1,\"error\":\"too tired\"}\n", &["says: too tired"]),
-        (b"{\"sward_console\":1,\"pid\":1}\n", &["does not say what it should", "missing field"]),
+        (b"{\"sward_console\":1,\"pid\":1}\n", &["sends an answer of another form", "missing field"]),
     ];
     for (number, (answer, parts)) in answers.into_iter().enumerate() {
         let path = folder.file(&number.to_string());
@@ -321,6 +321,6 @@ fn what_listens_may_be_something_else() {
     let path = folder.file("hangs-up");
     let listener = UnixListener::bind(&path).unwrap();
     let stranger = std::thread::spawn(move || drop(listener.accept().unwrap()));
-    assert_says(&complaint(top(&path, &["--json"])), &["ended just now"]);
+    assert_says(&complaint(top(&path, &["--json"])), &["has just ended"]);
     stranger.join().unwrap();
 }

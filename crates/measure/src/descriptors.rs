@@ -4,13 +4,13 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What a program needs besides its connections: standard streams, rings, counters, files of `/proc`.
+/// Descriptors that a program needs besides its connections: standard streams, rings, counters, files of `/proc`.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// Raises the soft limit of descriptors as far as `connections` need it.
+/// Raises the soft limit of open descriptors so that `connections` fit.
 ///
 /// # Errors
-/// The hard limit is lower; the error says what it is, and what to do. Or the kernel refuses.
+/// The hard limit is too low; the message says what it is, and what to do. Or the kernel refuses to say or to change a limit.
 pub fn reserve(connections: usize) -> io::Result<()> {
     let needed = connections as u64 + OTHER_DESCRIPTORS;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

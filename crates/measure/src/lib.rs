@@ -1,13 +1,13 @@
-//! What the commands that measure share: `sward load`, `sward compare` and `sward top`.
+//! Shared by the commands that measure: `sward load`, `sward compare` and `sward top`.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`process`] | CPU time and memory of processes and their descendants |
 //! | [`descriptors`] | the limit of open files |
-//! | [`quantity`] | numbers as people read them |
-//! | [`terminal`] | text for a terminal, from outside or not |
+//! | [`quantity`] | numbers with three digits and a unit |
+//! | [`terminal`] | text for a terminal, made safe to show |
 //!
-//! Nothing here knows what is measured, or runs a green thread.
+//! Nothing here depends on green threads, or on what is measured.
 
 #![forbid(unsafe_code)]
 

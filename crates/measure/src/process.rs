@@ -1,8 +1,8 @@
 //! CPU time and memory of processes, their children and names.
 //!
-//! CPU time is user and system time of all threads, from the kernel's clock of the process: it counts nanoseconds and keeps the time of
-//! threads that have ended, which the files in `/proc/PID/task` do not. The kernel brings it up to date when a thread is switched out
-//! and at each tick (1–4 ms).
+//! CPU time is user and system time of all threads, from the kernel's clock of the process. That clock counts nanoseconds and includes
+//! threads that have ended, which `/proc/PID/task` does not. The kernel updates it when a thread is switched out and at each tick
+//! (1–4 ms).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use procfs::process::Process;
 
 use crate::terminal::printable;
 
-/// The highest number that a process can have on Linux. The kernel's numbers of clocks have no room for much more.
+/// The highest process id on Linux. A higher number would overflow the id of a process's clock.
 const PROCESS_MAX: u32 = 1 << 22;
 
 /// Returns the CPU time of this process.
@@ -22,12 +22,12 @@ pub fn own_cpu_time() -> Duration {
     ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from)
 }
 
-/// CPU time of a process and its descendants, by process.
+/// The CPU times of a process and its descendants at one moment.
 #[derive(Debug, Default)]
 pub struct ProcessTree(HashMap<u32, Duration>);
 
 impl ProcessTree {
-    /// Reads the CPU times of now. The tree is empty if there is no such process.
+    /// Reads the CPU times now. The tree is empty if there is no such process.
     #[must_use]
     pub fn now(process: u32) -> ProcessTree {
         let mut tree = HashMap::new();
@@ -42,27 +42,27 @@ impl ProcessTree {
         ProcessTree(tree)
     }
 
-    /// Returns whether the process was there.
+    /// Returns whether there was no such process.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the CPU time used since `earlier`. That of a child that has ended meanwhile is lost.
+    /// Returns the CPU time used since `earlier`, without that of descendants that have ended since.
     #[must_use]
     pub fn since(&self, earlier: &ProcessTree) -> Duration {
         let before = |process| earlier.0.get(process).copied().unwrap_or_default();
         self.0.iter().map(|(process, time)| time.saturating_sub(before(process))).sum()
     }
 
-    /// Returns the memory that its processes hold, in bytes.
+    /// Returns the memory that its processes hold now, in bytes. See [`memory_bytes`].
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.0.keys().copied().map(memory_bytes).sum()
     }
 }
 
-/// The CPU time of a process; `None` if there is none of this number.
+/// Returns the CPU time of a process; `None` if there is no such process.
 fn cpu_time(process: u32) -> Option<Duration> {
     if process > PROCESS_MAX {
         return None;
@@ -71,14 +71,14 @@ fn cpu_time(process: u32) -> Option<Duration> {
     clock.now().ok().map(Duration::from)
 }
 
-/// Returns the children that any thread of `process` has made; none if there is no such process.
+/// Returns the child processes of all threads of `process`; none if there is no such process.
 #[must_use]
 pub fn children(process: u32) -> Vec<u32> {
     let threads = open(process).and_then(|process| process.tasks().ok());
     threads.into_iter().flatten().filter_map(|thread| thread.ok()?.children().ok()).flatten().collect()
 }
 
-/// Returns the kernel's name for a process, with its control characters made visible; empty if there is no such process.
+/// Returns the kernel's name for a process, with control characters escaped; empty if there is no such process.
 #[must_use]
 pub fn name(process: u32) -> String {
     let name = open(process).and_then(|process| Some(process.stat().ok()?.comm)).unwrap_or_default();

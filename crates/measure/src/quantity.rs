@@ -1,4 +1,4 @@
-//! Numbers as people read them: three digits, a unit.
+//! Formats numbers for people: three digits and a unit.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// Formats a whole number with its thousands apart: `1,234,567`.
+/// Formats a whole number with commas between thousands: `1,234,567`.
 #[must_use]
 pub fn count(value: f64) -> String {
     let text = format!("{:.0}", value.max(0.0));
-    let mut parted = String::new();
+    let mut grouped = String::new();
     for (index, digit) in text.chars().enumerate() {
         if index > 0 && (text.len() - index).is_multiple_of(3) {
-            parted.push(',');
+            grouped.push(',');
         }
-        parted.push(digit);
+        grouped.push(digit);
     }
-    parted
+    grouped
 }
 
 /// Formats microseconds as µs, ms or s.
@@ -62,7 +62,7 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// Formats a number with three digits, without zeros at the end of its fraction.
+/// Formats a number with three digits, without trailing zeros in its fraction.
 #[must_use]
 pub fn digits(value: f64) -> String {
     let decimals = match value.abs() {

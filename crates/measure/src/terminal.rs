@@ -1,18 +1,18 @@
-//! Text for a terminal. Much of it comes from outside: errors, commands, what the kernel calls the processor.
+//! Text for a terminal. Much of it comes from outside, such as errors, commands and the processor's name, and may contain escape sequences.
 
 use std::borrow::Cow;
 use std::io::{Write, stderr};
 
-/// Writes a line to standard error, with its control characters made visible. Ignores errors: a full disk is no reason to stop measuring.
+/// Writes a line to standard error, with control characters escaped. Ignores errors: a full disk is no reason to stop measuring.
 ///
-/// This is for programs with a status line on the same terminal, which must not be overtaken. Others use `sward::report`, which never
+/// This is for programs that also write a status line to the same terminal, in order. Others use `sward::report`, which never
 /// blocks, but writes later.
 pub fn notice(line: &str) {
     let _ = writeln!(stderr(), "{}", printable(line));
 }
 
-/// Makes characters visible that a terminal or a browser would obey: control characters other than line ends, and those that change
-/// the direction of text. They become escapes, such as `\u{1b}`.
+/// Escapes characters that a terminal or a browser would interpret, as in `\u{1b}`: control characters other than line feeds, and those
+/// that change the direction of text.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
@@ -26,7 +26,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 fn is_plain(character: char) -> bool {
     match character {
         '\n' => true,
-        // Marks, separators, embeddings and isolates of the bidirectional algorithm; and what is no character, which XML refuses.
+        // Marks, separators, embeddings and isolates of the bidirectional algorithm; and noncharacters, which XML forbids.
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
         '\u{fffe}' | '\u{ffff}' => false,
         other => !other.is_control(),

@@ -15,11 +15,11 @@ pub(crate) fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     let accept = move || -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept()?;
-            // SAFETY: it uses no thread-local values, and its stack is not nearly as deep as may's.
+            // SAFETY: it uses no thread-local values, and little stack.
             unsafe { may::coroutine::spawn(move || upper(stream)) };
         }
     };
-    // SAFETY: as above.
+    // SAFETY: it uses no thread-local values, and little stack.
     unsafe { may::coroutine::spawn(accept) }.join().expect("the acceptor does not panic")
 }
 

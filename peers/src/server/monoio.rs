@@ -1,4 +1,4 @@
-//! monoio on io_uring: buffers are given away and come back.
+//! monoio on io_uring: a call takes ownership of the buffer, and returns it.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The limit for readiness: one level-triggered epoll loop with nothing around it. A report, a `recv`, a `send`.
+//! The limit for readiness-based I/O: one level-triggered epoll loop, with a `recv` and a `send` per event.
 
 use std::io;
 use std::net::TcpListener;
@@ -38,7 +38,7 @@ fn watch(epoll: RawFd, socket: RawFd) -> io::Result<()> {
     check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket, &raw mut event) } as isize).map(drop)
 }
 
-/// Answers what is there. 0: the stream has ended.
+/// Answers what has arrived. Returns 0 at the end of the stream.
 fn upper(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer has this length.
     let length =
@@ -46,7 +46,7 @@ fn upper(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     let mut left = &mut buffer[..length];
     left.make_ascii_uppercase();
     while !left.is_empty() {
-        // A reader that does not read holds up everybody; the generator reads.
+        // A client that does not read would block all others; the generator reads.
         // SAFETY: the bytes are there.
         let sent =
             check(unsafe { libc::send(socket, left.as_ptr().cast(), left.len(), libc::MSG_NOSIGNAL) })?;

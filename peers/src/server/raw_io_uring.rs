@@ -1,5 +1,5 @@
-//! The limit for completions: multishot receives into provided buffers, upper-cased in place, sent from the same buffers. What
-//! arrives on a connection while it sends goes out as one message.
+//! The limit for completion-based I/O: multishot receives into provided buffers, upper-cased in place, sent from the same
+//! buffers. Whatever arrives on a connection during a send goes out as one message.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ const BUFFERS: u16 = 1024;
 /// The kernel's limit for the parts of a message.
 const PARTS_MAX: usize = 1024;
 
-/// A connection, in its box since the kernel reads `message` from there.
+/// A connection. It is boxed, since the kernel reads `message` by address.
 struct Connection {
     /// Buffers to be sent, and the bytes in each, in order. The first `sending` of them are with the kernel.
     pieces: Vec<(u16, usize)>,
@@ -21,7 +21,7 @@ struct Connection {
     parts: Vec<libc::iovec>,
     message: libc::msghdr,
     ended: bool,
-    /// Something has happened in this turn.
+    /// Whether it had an event in this turn.
     touched: bool,
 }
 
@@ -66,14 +66,14 @@ pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
             }
         }
         for socket in touched.drain(..) {
-            let place = &mut connections[socket as usize];
-            let connection = place.as_mut().expect("it was touched");
+            let slot = &mut connections[socket as usize];
+            let connection = slot.as_mut().expect("it was touched");
             connection.touched = false;
             if connection.sending == 0 && !connection.pieces.is_empty() {
                 send(&mut ring, socket, connection);
             } else if connection.sending == 0 && connection.ended {
-                *place = None;
-                // SAFETY: nothing of it is with the kernel, and nobody else owns it.
+                *slot = None;
+                // SAFETY: the kernel uses nothing of it, and nobody else owns it.
                 drop(unsafe { OwnedFd::from_raw_fd(socket) });
             }
         }
@@ -123,6 +123,6 @@ fn send(ring: &mut Ring, socket: RawFd, connection: &mut Connection) {
     }
     connection.message.msg_iov = connection.parts.as_mut_ptr();
     connection.message.msg_iovlen = connection.sending as _;
-    // SAFETY: buffers, parts and message stay as they are until the send is over; the connection is in a box.
+    // SAFETY: buffers, parts and message stay valid and unchanged until the send is over; the connection is boxed.
     unsafe { ring.send_message(socket, &raw const connection.message) };
 }

@@ -1,7 +1,7 @@
 //! Finds the console of a process, at a path, or of a program that listens on a local address.
 //!
-//! A process's console is where its own `SWARD_CONSOLE` says, which the kernel shows to the process's owner (`/proc/PID/environ`). For an
-//! address, `/proc/net/tcp` names the sockets that listen there, and `/proc/PID/fd` the processes that have them open.
+//! A process has its console at the path in its own `SWARD_CONSOLE`, which its owner can read in `/proc/PID/environ`. For an
+//! address, `/proc/net/tcp` lists the sockets that listen there, and `/proc/PID/fd` the processes that have them open.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -40,14 +40,14 @@ pub(super) fn find(target: &str) -> anyhow::Result<Found> {
     match target.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => of_address(host, target),
         _ => bail!(
-            "{target:?} is no process, no console's path, and no HOST:PORT; give one of these, as in `sward top 127.0.0.1:8080`"
+            "{target:?} is neither a process, nor a console's path, nor HOST:PORT; give one of these, as in `sward top 127.0.0.1:8080`"
         ),
     }
 }
 
 // ---- a process ------------------------------------------------------------------------------------------------------
 
-/// Finds the console of a process, or else that of its only child with one.
+/// Finds the console of a process, or otherwise that of its only child that has one.
 fn of_process(process: u32) -> anyhow::Result<Found> {
     let wanted = wanted_console(process)?;
     let mut found = vec![(process, wanted.clone())];
@@ -57,21 +57,21 @@ fn of_process(process: u32) -> anyhow::Result<Found> {
     }
     if found.is_empty() {
         bail!(
-            "process {process} has no console at {}; its runtime has not begun or is over, or its model has no green threads, or \
-             its standard error says what was wrong",
+            "process {process} has no console at {}; its runtime has not started or has ended, or its model has no green threads, or \
+             its standard error says what went wrong",
             wanted.display()
         );
     }
     only(found, &format!("process {process} has several children with a console"))
 }
 
-/// Returns where the process was told to have its console.
+/// Returns the path at which the process should have its console.
 fn wanted_console(number: u32) -> anyhow::Result<PathBuf> {
     let open = i32::try_from(number).map_err(|_| ProcError::NotFound(None)).and_then(Process::new);
     let found = open.and_then(|process| Ok((process.environ()?, process)));
     let (environment, process) = found.map_err(|error| match error {
         ProcError::NotFound(_) => anyhow!(
-            "there is no process {number}; give the number of one that runs (`pgrep -a NAME` lists them), or the address that it listens on"
+            "there is no process {number}; give the number of a running one (`pgrep -a NAME` lists them), or the address that it listens on"
         ),
         ProcError::PermissionDenied(_) => {
             anyhow!("process {number} is another user's; run sward top as that user")
@@ -86,7 +86,7 @@ fn wanted_console(number: u32) -> anyhow::Result<PathBuf> {
             name(number)
         );
     };
-    // Relative to the directory it was started in, where it usually still is.
+    // A relative path starts at the process's first directory, which is usually still the current one.
     let path = process.cwd().unwrap_or_default().join(wanted);
     Ok(if path.is_dir() { path.join(format!("{number}.sock")) } else { path })
 }
@@ -165,7 +165,7 @@ fn in_directory(directory: &Path) -> anyhow::Result<Found> {
     only(found, &format!("several consoles are in {}", directory.display()))
 }
 
-// ---- all ------------------------------------------------------------------------------------------------------------
+// ---- shared ----------------------------------------------------------------------------------------------------------
 
 fn only(mut found: Vec<(u32, PathBuf)>, otherwise: &str) -> anyhow::Result<Found> {
     if found.len() > 1 {

@@ -28,12 +28,12 @@ pub(super) fn print(
         // A missed interval is not made up for.
         due = (due + interval).max(Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let Some(answer) = client.ask()? else { return Ok(End::Over) };
+        let Some(answer) = client.ask()? else { return Ok(End::ProgramEnded) };
         watch.update(answer.snapshot.clone());
         print_line(answer, &watch)?;
         printed += 1;
     }
-    Ok(End::Asked)
+    Ok(End::Quit)
 }
 
 fn print_line(mut answer: ConsoleAnswer, watch: &Watch) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Draws a watch, as large as the terminal. Each row starts with its number, aligned to the right.
+//! Draws a watched program on the whole terminal. Each row starts with its number, aligned to the right.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -28,7 +28,7 @@ pub(super) struct View<'a> {
     pub(super) interval: Duration,
     pub(super) is_paused: bool,
     pub(super) order: SiteOrder,
-    /// How long the program has not answered, if that is long.
+    /// How long the program has not answered, if that is long enough to show.
     pub(super) silence: Option<Duration>,
 }
 
@@ -168,7 +168,7 @@ fn workers<'a>(watch: &Watch, width: usize, height_max: usize) -> Vec<Line<'a>> 
     let title =
         heading("WORKERS", &format!("{:>8} {:>12} {:>7}  ENGINE", "THREADS", "SWITCHES/S", "CPU"), width);
     let (mut stalled, mut others) = (Vec::new(), Vec::new());
-    for (place, runtime) in watch.snapshot().runtimes.iter().enumerate() {
+    for (runtime_index, runtime) in watch.snapshot().runtimes.iter().enumerate() {
         for (index, worker) in runtime.workers.iter().enumerate() {
             let number = format!("{index:>NUMBER$}");
             if let Some(stall) = &worker.stall {
@@ -180,7 +180,7 @@ fn workers<'a>(watch: &Watch, width: usize, height_max: usize) -> Vec<Line<'a>> 
                 );
                 continue;
             }
-            let rates = watch.rates().and_then(|rates| rates.workers.get(place)?.get(index));
+            let rates = watch.rates().and_then(|rates| rates.workers.get(runtime_index)?.get(index));
             let switches = rates.map_or_else(String::new, |rates| short(rates.switches));
             let cpu = rates.and_then(|rates| rates.cpu_percent);
             let cpu = cpu.map_or_else(String::new, |percent| format!("{} %", digits(percent)));

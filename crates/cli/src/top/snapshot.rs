@@ -1,10 +1,10 @@
-//! A console's answer, as far as `sward top` shows it. The library's `diagnosis/console/snapshot.rs` explains each field.
+//! A console's answer: the fields that `sward top` shows. The library's `diagnosis/console/snapshot.rs` explains each.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A program at a moment.
+/// The state of a program at one moment.
 #[derive(Clone, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) pid: u32,

@@ -1,6 +1,6 @@
-//! The live view: keys, time, and the state of the terminal, which is restored in any case.
+//! The live view: handles keys, requests snapshots in time, and always restores the terminal.
 //!
-//! A separate thread asks the console, so keys work even while the program does not answer.
+//! A separate thread waits for the console, so keys work even while the program does not answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -22,15 +22,15 @@ const INTERVALS_MS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000
 /// The longest wait for a key before the next check for an answer.
 const BLINK: Duration = Duration::from_millis(50);
 
-/// From this time on, the screen says that the program does not answer.
+/// After this time without an answer, the screen says so.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How watching a program ended.
 pub(super) enum End {
-    /// The user asked for it.
-    Asked,
+    /// The user quit.
+    Quit,
     /// The program ended.
-    Over,
+    ProgramEnded,
 }
 
 /// Shows the program until the user quits or it ends.
@@ -63,12 +63,12 @@ pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::
             }
         }
         if session.is_over || is_raised(&stop) {
-            return Ok(End::Asked);
+            return Ok(End::Quit);
         }
         match sampler.answer()? {
             Some(Some(answer)) if !session.is_paused => session.watch.update(answer.snapshot),
             Some(Some(_)) | None => {}
-            Some(None) => return Ok(End::Over),
+            Some(None) => return Ok(End::ProgramEnded),
         }
         if !session.is_paused && sampler.asked.is_none() && Instant::now() >= session.due {
             session.due = Instant::now() + session.interval;

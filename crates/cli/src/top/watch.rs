@@ -6,7 +6,7 @@ use super::rates::Rates;
 use super::snapshot::Snapshot;
 
 /// The length of a rate's history: as many values as a wide screen shows.
-const REMEMBERED: usize = 200;
+const HISTORY_MAX: usize = 200;
 
 /// A program under observation.
 pub(super) struct Watch {
@@ -32,13 +32,13 @@ impl Watch {
         self.snapshot = snapshot;
         let Some(rates) = &self.rates else { return };
         for (name, value) in named(rates) {
-            let place = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
+            let index = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
                 self.rows.push(RateRow { name, values: VecDeque::new() });
                 self.rows.len() - 1
             });
-            let values = &mut self.rows[place].values;
+            let values = &mut self.rows[index].values;
             values.push_back(value);
-            if values.len() > REMEMBERED {
+            if values.len() > HISTORY_MAX {
                 values.pop_front();
             }
         }
