@@ -121,7 +121,7 @@ impl Compare {
         };
         let finished = request.run(&interrupt::flag()?)?;
         output::print(&finished.text)?;
-        finished.written
+        Ok(finished.written?)
     }
 
     /// Returns the experiments that are named, or all of them.

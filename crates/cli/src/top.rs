@@ -89,8 +89,12 @@ impl Top {
         };
         match end {
             End::Quit => {}
-            End::ProgramEnded if self.count.is_some() => bail!("{program} (process {process}) ended before that"),
-            End::ProgramEnded => sward::report(printable(&format!("{program} (process {process}) has ended"))),
+            End::ProgramEnded if self.count.is_some() => {
+                bail!("{program} (process {process}) ended before that")
+            }
+            End::ProgramEnded => {
+                sward::report(printable(&format!("{program} (process {process}) has ended")))
+            }
         }
         Ok(())
     }

@@ -218,7 +218,10 @@ fn what_has_no_console() {
     assert_says(&complaint(top(&path, &[])), &["nobody listens at", "is dead", "start it again"]);
     // No process has this number: it is above the kernel's own limit.
     assert_says(&complaint(top("4294967295", &[])), &["there is no process 4294967295; give", "pgrep"]);
-    assert_says(&complaint(top("99999999999", &[])), &["is neither a process, nor a console's path, nor HOST:PORT"]);
+    assert_says(
+        &complaint(top("99999999999", &[])),
+        &["is neither a process, nor a console's path, nor HOST:PORT"],
+    );
     assert_says(
         &complaint(top("nonsense", &[])),
         &["\"nonsense\" is neither a process", "as in `sward top 127.0.0.1:8080`"],

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use sward::time::{Duration, Instant};
 use sward_measure::terminal::printable;
 
-use crate::interrupt::{self, Interrupted};
+use crate::error::{Error, Result, check};
 use crate::measured_server::{MeasuredServer, Pinning};
 use crate::plan::{Experiment, Plan};
 use crate::study::{Finding, Sample, Study};
@@ -60,8 +60,8 @@ impl Bench {
         subject: &Subject,
         x: u64,
         round: u32,
-        mut measure: impl FnMut(&Bench, &MeasuredServer) -> anyhow::Result<Finding>,
-    ) -> anyhow::Result<()> {
+        mut measure: impl FnMut(&Bench, &MeasuredServer) -> Result<Finding>,
+    ) -> Result<()> {
         self.step(experiment, &subject.name, x, round, |bench| {
             let server = MeasuredServer::start(subject, bench.pinning, &bench.interrupt)?;
             measure(bench, &server)
@@ -75,9 +75,9 @@ impl Bench {
         subject: &str,
         x: u64,
         round: u32,
-        mut measure: impl FnMut(&Bench) -> anyhow::Result<Finding>,
-    ) -> anyhow::Result<()> {
-        interrupt::check(&self.interrupt)?;
+        mut measure: impl FnMut(&Bench) -> Result<Finding>,
+    ) -> Result<()> {
+        check(&self.interrupt)?;
         if self.plan.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
             self.left_out += 1;
             return Ok(());
@@ -114,9 +114,9 @@ impl Bench {
     }
 
     /// Makes a measurement. A failure is a finding, too; the only error is Ctrl-C.
-    fn find(&self, measure: &mut impl FnMut(&Bench) -> anyhow::Result<Finding>) -> anyhow::Result<Finding> {
+    fn find(&self, measure: &mut impl FnMut(&Bench) -> Result<Finding>) -> Result<Finding> {
         match measure(self) {
-            Err(error) if error.is::<Interrupted>() => Err(error),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
             found => Ok(found.unwrap_or_else(|error| Finding::failed(&error))),
         }
     }

@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
-use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use sward::thread;
 use sward::time::{Duration, Instant};
 use sward_measure::terminal::printable;
 
-use crate::interrupt::check;
+use crate::error::{Context, Result, bail, check};
 use crate::step::Step;
 
 /// How often a wait checks for Ctrl-C.
@@ -46,7 +45,7 @@ impl Guarded {
         core: Option<usize>,
         command: &[String],
         interrupt: &Arc<AtomicBool>,
-    ) -> anyhow::Result<Guarded> {
+    ) -> Result<Guarded> {
         let [program, arguments @ ..] = Step::becoming(command, core).command();
         let mut guard = Command::new(program);
         guard.args(arguments);
@@ -88,7 +87,7 @@ impl Guarded {
     ///
     /// # Errors
     /// Ctrl-C, or `deadline` has passed.
-    pub(crate) fn line(&self, deadline: Instant) -> anyhow::Result<Option<String>> {
+    pub(crate) fn line(&self, deadline: Instant) -> Result<Option<String>> {
         loop {
             check(&self.interrupt)?;
             match self.lines.recv_timeout(TICK) {
@@ -106,7 +105,7 @@ impl Guarded {
     ///
     /// # Errors
     /// Ctrl-C, or it took longer than `patience`.
-    pub(crate) fn finish(mut self, patience: Duration) -> anyhow::Result<(String, ExitStatus, String)> {
+    pub(crate) fn finish(mut self, patience: Duration) -> Result<(String, ExitStatus, String)> {
         let (deadline, mut output) = (Instant::now() + patience, String::new());
         while let Some(line) = self.line(deadline)? {
             output.push_str(&line);
@@ -134,7 +133,7 @@ pub(crate) fn output(
     command: &[String],
     interrupt: &Arc<AtomicBool>,
     patience: Duration,
-) -> anyhow::Result<String> {
+) -> Result<String> {
     let child = Guarded::start(core, command, interrupt)?;
     let (output, status, complaints) = child.finish(patience)?;
     if !status.success() && output.is_empty() {

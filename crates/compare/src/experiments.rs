@@ -14,13 +14,14 @@ use sward_measure::terminal::notice;
 
 use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison};
+use crate::error::Result;
 use crate::plan::Experiment;
 
 /// Measures everything, in interleaved rounds: what disturbs the machine for a while disturbs all alike.
 ///
 /// # Errors
 /// Ctrl-C. A failed measurement is no error, but a sample of the study.
-pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     let (rounds, experiments) = (bench.plan.rounds, bench.plan.experiments.clone());
     for round in 1..=rounds {
         for &experiment in &experiments {

@@ -1,26 +1,26 @@
-//! The files of a run. A file is written under a temporary name and renamed when it is whole, so nobody finds half a file.
-//! A device or a pipe, such as `/dev/stdout`, is written to directly: nobody wants a file in its place.
+//! The files of a run. A file is written under a temporary name and renamed when it is complete, so nobody reads half a file.
+//! A device or a pipe, such as `/dev/stdout`, is written to directly instead of being replaced by a file.
 //!
-//! Others may write to the folder, as they may to `/tmp`. So the temporary name cannot be guessed, and creating it follows no link
-//! (`O_EXCL`). A link under the final name is followed only where the kernel follows it (`fs.protected_symlinks`).
+//! Other users may be able to write to the folder, as to `/tmp`. So the temporary name cannot be guessed, and creating it follows no link
+//! (`O_EXCL`). A link under the final name is followed only if the kernel follows it (`fs.protected_symlinks`).
 
 use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 use sward_measure::terminal::printable;
 
 use crate::chapter::{Chapter, Comparison};
+use crate::error::{Context, Error, Result, bail};
 use crate::study::Metric;
 
-/// Checks that a file can be written, before hours of measuring.
+/// Checks that a file can be written, before time is spent on measuring.
 ///
 /// # Errors
 /// It cannot be written. The error says why, and what to do.
-pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn check(path: &Path) -> Result<()> {
     let denied = |error: &io::Error| cannot(path, "this file cannot be written", error);
     match present(path).map_err(|error| denied(&error))? {
         Some(found) if found.is_dir() => {
@@ -38,7 +38,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It cannot be created, or nothing can be written there.
-pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| cannot(path, "this folder cannot be made", &error))?;
     check(&path.join("picture.svg"))
 }
@@ -47,7 +47,7 @@ pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let failed = || format!("writing {}", path.display());
     if present(path).with_context(failed)?.is_some_and(|found| !found.is_file()) {
         let opened = File::options().write(true).open(path);
@@ -67,13 +67,13 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Says what is wrong with a path that the user has chosen, and what to do.
-fn cannot(path: &Path, what: &str, error: &io::Error) -> anyhow::Error {
+fn cannot(path: &Path, what: &str, error: &io::Error) -> Error {
     let advice = match error.kind() {
         ErrorKind::NotFound => "make the folder that it is to be in (mkdir -p), or name another",
         ErrorKind::PermissionDenied => "name one in a folder that you may write to",
         _ => "name another",
     };
-    anyhow!("{}: {what}: {error}; {advice}", path.display())
+    Error::Failed(format!("{}: {what}: {error}; {advice}", path.display()))
 }
 
 /// Returns the metadata of what is there, if anything is.
@@ -88,15 +88,16 @@ fn present(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// Returns a new temporary name for a file.
-fn part(path: &Path) -> anyhow::Result<PathBuf> {
-    let name = path.file_name();
-    let name = name.with_context(|| format!("{}: that is no name of a file; name one", path.display()))?;
+fn part(path: &Path) -> Result<PathBuf> {
+    let Some(name) = path.file_name() else {
+        bail!("{}: that is no name of a file; name one", path.display());
+    };
     let random = RandomState::new().hash_one(std::process::id());
     Ok(path.with_file_name(format!(".{}.{random:016x}.part", name.to_string_lossy())))
 }
 
 /// Formats everything as JSON.
-pub(crate) fn json(comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Result<String> {
+pub(crate) fn json(comparison: &Comparison, chapters: &[Chapter]) -> Result<String> {
     let plan = &comparison.plan;
     let verdicts: Vec<_> = chapters.iter().flat_map(|chapter| &chapter.verdicts).collect();
     let failures: Vec<_> =

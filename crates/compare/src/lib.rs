@@ -1,4 +1,4 @@
-//! Measures every I/O model on one machine, and draws what came out. `sward compare` is this library behind a command line.
+//! Measures every I/O model on one machine and draws the results. `sward compare` is a command line for this library.
 //!
 //! ```text
 //!   request ──▶ plan ──▶ experiments::measure ──▶ study ──▶ experiments::chapters ──▶ page, table, files
@@ -11,25 +11,24 @@
 //! | file | holds |
 //! |---|---|
 //! | `request.rs` | what a caller asks for |
-//! | `plan.rs`, `estimate.rs` | what is to be measured; how long that takes |
+//! | `plan.rs`, `estimate.rs` | what will be measured; how long that takes |
 //! | `subject.rs` | what is compared |
 //! | `experiments.rs` | the order of the measurements; below it each experiment: how it is measured, drawn and judged |
-//! | `bench.rs` | one measurement: repeated if it was disturbed, and noted |
+//! | `bench.rs` | a run in progress: measurements, repeated if they fail while disturbed |
 //! | `measured_server.rs` | a server under comparison, and `sward load` against it |
-//! | `bystanders.rs` | what else runs on the machine meanwhile |
-//! | `child.rs`, `interrupt.rs` | child processes that never outlive us; Ctrl-C |
-//! | `step.rs`, `perform.rs` | what needs a process of its own, and how it is done there |
+//! | `bystanders.rs` | CPU time of other programs |
+//! | `child.rs` | child processes that never outlive this one |
+//! | `step.rs`, `perform.rs` | parts that need a process of their own, and how they run there |
 //! | `study.rs` | samples and their medians |
-//! | `machine.rs` | what it is measured on |
-//! | `chapter.rs`, `verdict.rs` | what an experiment has to say; what the numbers say about a claim |
+//! | `machine.rs` | the kernel, processor and cores |
+//! | `chapter.rs`, `verdict.rs` | an experiment's part of the page; whether the numbers support a claim |
 //! | `plot.rs`, `page.rs`, `table.rs`, `files.rs` | charts, the page, tables for the terminal, files |
+//! | `error.rs` | the error of all functions |
 //!
-//! The program that calls this must be `sward`, or answer as it does to `serve`, `load` and `compare-step`: it is started again for each
+//! The calling program must be `sward`, or have the same commands `serve`, `load` and `compare-step`: it is started again for each
 //! server, each run of the generator and each [step](perform).
 //!
-//! Nothing is hidden: rounds that were disturbed count, and are marked; what failed is listed; what was left out is said.
-//!
-//! Errors are sentences for the person who reads the page, so they are [`anyhow`]'s. The one that a caller may look for is [`Interrupted`].
+//! The results show everything: disturbed rounds count and are marked, failures are listed, and omissions are noted.
 
 // Allowed where a step enters green threads.
 #![deny(unsafe_code)]
@@ -38,10 +37,10 @@ mod bench;
 mod bystanders;
 mod chapter;
 mod child;
+mod error;
 mod estimate;
 mod experiments;
 mod files;
-mod interrupt;
 mod machine;
 mod measured_server;
 mod page;
@@ -59,38 +58,38 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
 use sward::thread::available_parallelism;
 use sward_measure::quantity::about;
 use sward_measure::terminal::{notice, printable};
 
 use bench::Bench;
 use chapter::{Chapter, Comparison};
+use error::Context;
 use machine::Machine;
 use measured_server::{MeasuredServer, Pinning};
 use plan::Plan;
 
-pub use interrupt::Interrupted;
+pub use error::{Error, Result};
 pub use perform::perform;
 pub use plan::{Experiment, Mode};
 pub use request::Request;
 
-/// A comparison that has been made.
+/// The result of a comparison.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its tables and verdicts, for a terminal.
+    /// The tables and verdicts, for a terminal.
     pub text: String,
-    /// Whether its files could be written. A full disk must not cost what has been measured.
-    pub written: anyhow::Result<()>,
+    /// Whether the files could be written. Even on a full disk, the results are in `text`.
+    pub written: Result<()>,
 }
 
 impl Request {
-    /// Makes the comparison, and writes its files. What goes on meanwhile is shown on standard error.
+    /// Makes the comparison and writes its files. Shows its progress on standard error.
     ///
     /// # Errors
-    /// The request cannot be fulfilled: a server does not start, a file cannot be written later on, or no point is left to measure. Or
-    /// [`Interrupted`], when `interrupt` is raised. What goes wrong with single measurements is in the result.
-    pub fn run(&self, interrupt: &Arc<AtomicBool>) -> anyhow::Result<Finished> {
+    /// [`Error::Interrupted`] when `interrupt` is raised. [`Error::Failed`] if nothing is left to measure, the user's server does not start,
+    /// or a file could not be written. Failures of single measurements are part of the result.
+    pub fn run(&self, interrupt: &Arc<AtomicBool>) -> Result<Finished> {
         let plan = self.plan()?;
         let machine = Machine::here()?;
         for path in [Some(&self.page), self.json.as_ref(), self.csv.as_ref()].into_iter().flatten() {
@@ -124,7 +123,7 @@ impl Request {
     ///
     /// # Errors
     /// The first that could not.
-    fn write(&self, comparison: &Comparison, chapters: &[Chapter]) -> anyhow::Result<()> {
+    fn write(&self, comparison: &Comparison, chapters: &[Chapter]) -> Result<()> {
         let mut results = vec![files::write(&self.page, &page::page(comparison, chapters, &self.command)?)];
         if let Some(path) = &self.json {
             results.push(files::write(path, &files::json(comparison, chapters)?));
@@ -142,7 +141,7 @@ impl Request {
     }
 
     /// The tables and verdicts for the terminal, and where the page is.
-    fn text(&self, comparison: &Comparison, chapters: &[Chapter], has_page: bool) -> anyhow::Result<String> {
+    fn text(&self, comparison: &Comparison, chapters: &[Chapter], has_page: bool) -> Result<String> {
         let mut text = String::new();
         for chapter in chapters {
             writeln!(text, "{}\n", chapter.title)?;

@@ -1,8 +1,8 @@
 //! The machine: what it is, and which of its cores may be used.
 
+use crate::error::{Context, Result};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::utsname::uname;
 use nix::unistd::Pid;
@@ -24,7 +24,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn here() -> anyhow::Result<Machine> {
+    pub(crate) fn here() -> Result<Machine> {
         let allowed = sched_getaffinity(Pid::from_raw(0)).context("asking which cores may be used")?;
         let cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect();
         let build = if cfg!(debug_assertions) { " (debug build: figures mean little)" } else { "" };

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, bail};
 use serde::Deserialize;
 use sward::net::{SocketAddr, TcpListener, TcpStream};
 use sward::thread;
@@ -14,7 +13,7 @@ use sward_measure::process::ProcessTree;
 
 use crate::bystanders::Bystanders;
 use crate::child::{self, Guarded};
-use crate::interrupt;
+use crate::error::{Context, Result, bail, check};
 use crate::plan::Plan;
 use crate::step::OURSELVES;
 use crate::study::{Finding, Metric};
@@ -55,7 +54,7 @@ impl MeasuredServer {
         subject: &Subject,
         pinning: Pinning,
         interrupt: &Arc<AtomicBool>,
-    ) -> anyhow::Result<MeasuredServer> {
+    ) -> Result<MeasuredServer> {
         let (process, address) = match subject.origin {
             Origin::Own { model, engine } => {
                 let arguments = subject::arguments(model, engine).into_iter().map(str::to_owned);
@@ -86,12 +85,12 @@ impl MeasuredServer {
     }
 
     /// Opens a connection and waits for one reply, so that the server has certainly begun to serve it.
-    pub(crate) fn connect(&self) -> anyhow::Result<TcpStream> {
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
         Ok(self.ask()?.0)
     }
 
     /// Returns the `--verify` that fits its replies.
-    fn probe(&self) -> anyhow::Result<&'static str> {
+    fn probe(&self) -> Result<&'static str> {
         match &self.ask()?.1 {
             b"A\n" => Ok("upper"),
             b"a\n" => Ok("echo"),
@@ -102,7 +101,7 @@ impl MeasuredServer {
     }
 
     /// Opens a connection, sends `a`, and returns the reply.
-    fn ask(&self) -> anyhow::Result<(TcpStream, [u8; 2])> {
+    fn ask(&self) -> Result<(TcpStream, [u8; 2])> {
         let mut stream = TcpStream::connect_timeout(&self.address, REPLY).context("connecting")?;
         stream.set_read_timeout(Some(REPLY))?;
         stream.write_all(b"a\n")?;
@@ -115,7 +114,7 @@ impl MeasuredServer {
     ///
     /// # Errors
     /// Ctrl-C. What goes wrong otherwise is in the finding.
-    pub(crate) fn load(&self, plan: &Plan, own: &[(&str, &str)]) -> anyhow::Result<Finding> {
+    pub(crate) fn load(&self, plan: &Plan, own: &[(&str, &str)]) -> Result<Finding> {
         let (address, process) = (self.address.to_string(), self.process().to_string());
         let fixed =
             [OURSELVES, "load", &address, "--json", "--quiet", "--verify", self.verify, "--pid", &process];
@@ -123,7 +122,7 @@ impl MeasuredServer {
         let patience = plan.window + plan.warmup + PATIENCE;
         let bystanders = Bystanders::watch(Some(self.process()));
         let printed = child::output(self.pinning.generator, &command, &self.interrupt, patience);
-        interrupt::check(&self.interrupt)?;
+        check(&self.interrupt)?;
         let others_percent = bystanders.percent();
         let report = printed.and_then(|line| {
             serde_json::from_str::<LoadReport>(&line).context("reading the generator's report")
@@ -211,7 +210,7 @@ fn values(report: &LoadReport) -> BTreeMap<Metric, f64> {
     values
 }
 
-fn address_of_banner(process: &Guarded) -> anyhow::Result<SocketAddr> {
+fn address_of_banner(process: &Guarded) -> Result<SocketAddr> {
     match process.line(Instant::now() + PATIENCE)? {
         Some(line) => line
             .rsplit(' ')
@@ -228,7 +227,7 @@ fn start_foreign(
     subject: &Subject,
     pinning: Pinning,
     interrupt: &Arc<AtomicBool>,
-) -> anyhow::Result<(Guarded, SocketAddr)> {
+) -> Result<(Guarded, SocketAddr)> {
     let address = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .context("finding a free port")?;
@@ -241,7 +240,7 @@ fn start_foreign(
     let mut process = Guarded::start(pinning.server, &shell, interrupt)?;
     let deadline = Instant::now() + PATIENCE / 4;
     while TcpStream::connect_timeout(&address, REPLY).is_err() {
-        interrupt::check(interrupt)?;
+        check(interrupt)?;
         if process.has_ended() {
             bail!("it ended without listening on port {}: {}", address.port(), process.complaints());
         }

@@ -1,4 +1,4 @@
-//! Performs one [`Step`]. The process exists for nothing else.
+//! Performs one [`Step`], in a process of its own.
 
 mod counting;
 mod green;
@@ -7,21 +7,21 @@ mod thread_costs;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use crate::error::{Context, Result, bail};
 use crate::step::{OURSELVES, Step};
 
 pub(crate) use counting::steps_for;
 
-/// Performs a step of a comparison, and returns its output. `step` is what a running comparison has put on the command line.
+/// Performs a step of a comparison, and returns its output. A running comparison puts `step` on the command line.
 ///
 /// # Errors
-/// `step` is not of this version's making, or it fails.
-pub fn perform(step: &str) -> anyhow::Result<String> {
+/// `step` does not come from this version of the program, or it fails.
+pub fn perform(step: &str) -> Result<String> {
     match serde_json::from_str(step).context("sward compare starts this command by itself")? {
         Step::Become { parent, core, command } => become_program(parent, core, &command),
         Step::Count { way, jobs, to } => counting::run(way, jobs, to),
@@ -30,10 +30,12 @@ pub fn perform(step: &str) -> anyhow::Result<String> {
 }
 
 /// Executes `command` in this process. Returns only on error.
-fn become_program(parent: u32, core: Option<usize>, command: &[String]) -> anyhow::Result<String> {
+fn become_program(parent: u32, core: Option<usize>, command: &[String]) -> Result<String> {
     // This stays in force across exec.
     set_pdeathsig(Signal::SIGKILL).context("asking to die with the parent")?;
-    ensure!(parent_id() == parent, "the parent is gone");
+    if parent_id() != parent {
+        bail!("the parent is gone");
+    }
     if let Some(core) = core {
         let mut only = CpuSet::new();
         only.set(core)

@@ -1,10 +1,10 @@
 //! The plan of a run: what is measured, how often, for how long.
 
-use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 use sward::time::Duration;
 
+use crate::error::{Context, Result, bail};
 use crate::subject::Subject;
 
 /// Descriptors that a server or the generator needs besides its connections. (The generator reserves 64.)
@@ -120,13 +120,13 @@ impl Plan {
     ///
     /// # Errors
     /// No number is left.
-    pub(crate) fn skip_what_cannot_be_opened(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn skip_what_cannot_be_opened(&mut self) -> Result<()> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("asking for the limit of descriptors")?;
         let room = hard.saturating_sub(OTHER_DESCRIPTORS).min(u64::from(u32::MAX)) as u32;
         self.skip_beyond(room, hard)
     }
 
-    fn skip_beyond(&mut self, room: u32, hard: u64) -> anyhow::Result<()> {
+    fn skip_beyond(&mut self, room: u32, hard: u64) -> Result<()> {
         let mut skipped = Vec::new();
         self.connections.retain(|count| keep(*count, room, "active", &mut skipped));
         let room_beside = room.saturating_sub(ACTIVE_BESIDE_IDLE);
@@ -139,11 +139,12 @@ impl Plan {
                 skipped.join(", ")
             ));
         }
-        ensure!(
-            !self.connections.is_empty() && !self.idle_connections.is_empty() && self.silent > 0,
-            "a process may open {hard} descriptors here (hard limit), which is too few for any measurement; raise it \
+        if self.connections.is_empty() || self.idle_connections.is_empty() || self.silent == 0 {
+            bail!(
+                "a process may open {hard} descriptors here (hard limit), which is too few for any measurement; raise it \
              first: as root, `ulimit -Hn 65536` in the shell"
-        );
+            );
+        }
         Ok(())
     }
 }

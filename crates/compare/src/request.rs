@@ -1,17 +1,17 @@
-//! What a caller asks for, and the plan made of it.
+//! A request for a comparison, and the plan made from it.
 
 use std::path::PathBuf;
 
-use anyhow::{bail, ensure};
 use sward::time::Duration;
 
+use crate::error::{Result, bail};
 use crate::plan::{Experiment, Mode, Plan, ThreadCounts};
 use crate::subject::{self, Subject};
 
 /// A comparison to be made.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// How thorough it is to be.
+    /// How thorough the comparison is.
     pub mode: Mode,
     /// What is measured, in the order of the page.
     pub experiments: Vec<Experiment>,
@@ -46,7 +46,7 @@ impl Request {
     ///
     /// # Errors
     /// The request names an unknown server, or leaves nothing to measure.
-    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+    pub(crate) fn plan(&self) -> Result<Plan> {
         let mut plan = self.preset();
         if let Some(rounds) = self.rounds {
             plan.rounds = rounds;
@@ -62,10 +62,11 @@ impl Request {
             }
             target.sort_unstable();
             target.dedup();
-            ensure!(
-                !target.is_empty(),
-                "an empty list of connections leaves nothing to measure; give numbers, as in --connections 1,100"
-            );
+            if target.is_empty() {
+                bail!(
+                    "an empty list of connections leaves nothing to measure; give numbers, as in --connections 1,100"
+                );
+            }
         }
         self.choose_subjects(&mut plan)?;
         plan.skip_what_cannot_be_opened()?;
@@ -115,15 +116,13 @@ impl Request {
         }
     }
 
-    fn choose_subjects(&self, plan: &mut Plan) -> anyhow::Result<()> {
+    fn choose_subjects(&self, plan: &mut Plan) -> Result<()> {
         let own = Subject::own();
         let names = || own.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(", ");
         for name in self.subjects.iter().flatten() {
-            ensure!(
-                own.iter().any(|subject| subject.name == *name),
-                "there is no server {name}; there are {}",
-                names()
-            );
+            if !own.iter().any(|subject| subject.name == *name) {
+                bail!("there is no server {name}; there are {}", names());
+            }
         }
         let chosen =
             |subject: &Subject| self.subjects.as_ref().is_none_or(|names| names.contains(&subject.name));
@@ -144,10 +143,9 @@ impl Request {
             }
             plan.subjects.push(foreign);
         }
-        ensure!(
-            !plan.subjects.is_empty(),
-            "no server is left to measure; name some with --subjects, or add one with --with"
-        );
+        if plan.subjects.is_empty() {
+            bail!("no server is left to measure; name some with --subjects, or add one with --with");
+        }
         Ok(())
     }
 }

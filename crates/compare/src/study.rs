@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sward_measure::quantity::count;
 
+use crate::error::Error;
 use crate::plan::Experiment;
 
 /// A round counts as disturbed if other programs or the hypervisor took at least this share of one core meanwhile.
@@ -68,7 +69,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// Creates a finding without values.
-    pub(crate) fn failed(error: &anyhow::Error) -> Finding {
+    pub(crate) fn failed(error: &Error) -> Finding {
         Finding { values: BTreeMap::new(), others_percent: 0.0, failure: Some(format!("{error:#}")) }
     }
 

@@ -1,6 +1,6 @@
 //! The servers that are compared: `sward serve` under every model, and the user's.
 
-use anyhow::{Context, ensure};
+use crate::error::{Result, bail};
 use serde::Serialize;
 use sward::EngineKind;
 use sward_server::Model;
@@ -15,7 +15,7 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     /// What it is, in a few words.
     pub(crate) description: String,
-    /// The command with which a user would start it.
+    /// The command that a user would type to start it.
     pub(crate) command: String,
     /// Its number in the order of colours, markers and dashes.
     #[serde(skip)]
@@ -104,7 +104,7 @@ pub(crate) fn arguments(model: Model, engine: Option<EngineKind>) -> Vec<&'stati
 ///
 /// # Errors
 /// There is no command, or it has no `{port}`.
-pub(crate) fn foreign(text: &str) -> anyhow::Result<Subject> {
+pub(crate) fn foreign(text: &str) -> Result<Subject> {
     let no_command =
         |text: &str| format!("--with {text:?}: there is no command; as in 'mine=./server --port {{port}}'");
     let is_name = |text: &str| {
@@ -113,15 +113,18 @@ pub(crate) fn foreign(text: &str) -> anyhow::Result<Subject> {
     let (name, command) = match text.split_once('=').filter(|(name, _)| is_name(name)) {
         Some((name, command)) => (name.to_owned(), command),
         None => {
-            let program = text.split_whitespace().next().with_context(|| no_command(text))?;
+            let program = text.split_whitespace().next().ok_or_else(|| no_command(text))?;
             (program.rsplit('/').next().unwrap_or(program).to_owned(), text)
         }
     };
-    ensure!(!command.trim().is_empty(), no_command(text));
-    ensure!(
-        command.contains("{port}"),
-        "--with {text}: the command has no {{port}}, so it cannot be told where to listen; as in 'mine=./server --port {{port}}'"
-    );
+    if command.trim().is_empty() {
+        return Err(no_command(text).into());
+    }
+    if !command.contains("{port}") {
+        bail!(
+            "--with {text}: the command has no {{port}}, so it cannot be told where to listen; as in 'mine=./server --port {{port}}'"
+        );
+    }
     let (description, command) = ("given by --with".to_owned(), command.to_owned());
     Ok(Subject { name, description, command, look: 0, origin: Origin::Foreign })
 }

@@ -4,6 +4,7 @@ use sward_measure::quantity::{count, digits, short};
 
 use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison, Curve, Figure, cell_text, row, times};
+use crate::error::Result;
 use crate::plan::{Experiment, Plan};
 use crate::plot::{Chart, RowChart, Scale};
 use crate::study::{Metric, Statistic, Study};
@@ -69,7 +70,7 @@ const CURVES: [Curve; 5] = [
     },
 ];
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     let many = many(&bench.plan);
     for connections in bench.plan.connections.clone() {
         for subject in bench.plan.subjects.clone() {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use sward::time::Duration;
 use sward_measure::quantity::digits;
 
@@ -10,7 +9,7 @@ use crate::bench::Bench;
 use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, mark, times};
 use crate::child;
-use crate::interrupt;
+use crate::error::{Context, Result, check};
 use crate::perform::steps_for;
 use crate::plan::Experiment;
 use crate::plot::{Chart, Row};
@@ -67,7 +66,7 @@ else:
 print(time.perf_counter() - begun)
 ";
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     let jobs = bench.jobs;
     let to = steps_for(bench.plan.count.as_secs_f64());
     let with_python = has_python(bench)?;
@@ -96,10 +95,10 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn has_python(bench: &Bench) -> anyhow::Result<bool> {
+fn has_python(bench: &Bench) -> Result<bool> {
     let command = ["python3", "-c", "print('here')"].map(str::to_owned);
     let answer = child::output(None, &command, &bench.interrupt, PATIENCE);
-    interrupt::check(&bench.interrupt)?;
+    check(&bench.interrupt)?;
     Ok(answer.is_ok_and(|answer| answer.trim() == "here"))
 }
 

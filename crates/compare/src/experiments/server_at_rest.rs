@@ -10,6 +10,7 @@ use sward_measure::quantity::{bytes, count, digits};
 use crate::bench::Bench;
 use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, kibibytes, row, times};
+use crate::error::Result;
 use crate::measured_server::MeasuredServer;
 use crate::plan::Experiment;
 use crate::plot::{Chart, Row};
@@ -25,7 +26,7 @@ const BUSY_PERCENT: f64 = 50.0;
 /// A server that uses at most this share of a core is at rest.
 const AT_REST_PERCENT: f64 = 2.0;
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     let silent = bench.plan.silent;
     descriptors::reserve(silent as usize)?;
     for subject in bench.plan.subjects.clone() {
@@ -34,12 +35,12 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rest(bench: &Bench, server: &MeasuredServer, subject: &Subject) -> anyhow::Result<Finding> {
+fn rest(bench: &Bench, server: &MeasuredServer, subject: &Subject) -> Result<Finding> {
     // With the first connection the server allocates what it needs once.
     let first = server.connect()?;
     let before = server.tree().memory_bytes();
     let count = if subject.serves_one() { 0 } else { bench.plan.silent - 1 };
-    let connections = (0..count).map(|_| server.connect()).collect::<anyhow::Result<Vec<_>>>()?;
+    let connections = (0..count).map(|_| server.connect()).collect::<Result<Vec<_>>>()?;
     let memory = server.tree().memory_bytes().saturating_sub(before);
     let (tree, begun) = (server.tree(), Instant::now());
     let bystanders = Bystanders::watch(Some(server.process()));

@@ -4,6 +4,7 @@ use sward_measure::quantity::{count, digits};
 
 use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison, Curve, times};
+use crate::error::Result;
 use crate::plan::{ACTIVE_BESIDE_IDLE, Experiment};
 use crate::study::Metric;
 use crate::verdict::Verdict;
@@ -39,7 +40,7 @@ const CURVES: [Curve; 3] = [
     },
 ];
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     let active = ACTIVE_BESIDE_IDLE.to_string();
     for idle in bench.plan.idle_connections.clone() {
         for subject in bench.plan.subjects.clone() {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use sward::time::Duration;
 use sward_measure::quantity::{bytes, count, nanos};
 
@@ -10,6 +9,7 @@ use crate::bench::Bench;
 use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, kibibytes, mark, times};
 use crate::child;
+use crate::error::{Context, Result};
 use crate::plan::{Experiment, Plan};
 use crate::plot::{Chart, Mark, Row, RowChart, Scale};
 use crate::step::{Step, ThreadCosts, ThreadKind};
@@ -33,7 +33,7 @@ fn size(plan: &Plan, kind: ThreadKind) -> u32 {
     }
 }
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     for (name, kind) in KINDS {
         let size = size(&bench.plan, kind);
         let mut limit = None;

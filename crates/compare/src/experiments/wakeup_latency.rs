@@ -4,6 +4,7 @@ use sward_measure::quantity::micros;
 
 use crate::bench::Bench;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, row, times};
+use crate::error::Result;
 use crate::plan::Experiment;
 use crate::plot::{Chart, RowChart, Scale};
 use crate::study::Metric;
@@ -19,7 +20,7 @@ const RATE: u32 = 1000;
 /// An event loop within this factor of a blocked read wakes as fast.
 const AS_FAST: f64 = 1.25;
 
-pub(crate) fn measure(bench: &mut Bench, round: u32) -> anyhow::Result<()> {
+pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
     for subject in bench.plan.subjects.clone() {
         bench.serve(WAKEUP, &subject, 1, round, |bench, server| {
             server.load(&bench.plan, &[("--connections", "1"), ("--rate", &RATE.to_string())])

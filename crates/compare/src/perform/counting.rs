@@ -3,15 +3,15 @@
 use std::hint::black_box;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, ensure};
 use sward::thread;
 use sward::time::Instant;
 
 use super::green::on_green_threads;
+use crate::error::{Context, Result, bail};
 use crate::step::{Step, Way};
 
 /// Runs the jobs, and returns the seconds from the first start to the last end.
-pub(crate) fn run(way: Way, jobs: u32, to: u64) -> anyhow::Result<String> {
+pub(crate) fn run(way: Way, jobs: u32, to: u64) -> Result<String> {
     let begun = Instant::now();
     match way {
         Way::Serial => (0..jobs).for_each(|_| count(to)),
@@ -29,14 +29,16 @@ fn in_threads(jobs: u32, job: impl Fn() + Clone + Send + 'static) {
     }
 }
 
-fn in_processes(jobs: u32, to: u64) -> anyhow::Result<()> {
+fn in_processes(jobs: u32, to: u64) -> Result<()> {
     let count = Step::Count { way: Way::Serial, jobs: 1, to }.command();
     let [program, arguments @ ..] = Step::becoming(&count, None).command();
     let start = |_| Command::new(&program).args(&arguments).stdout(Stdio::null()).spawn();
     let children: Result<Vec<_>, _> = (0..jobs).map(start).collect();
     for mut child in children.context("starting a process")? {
         let status = child.wait().context("waiting for a process")?;
-        ensure!(status.success(), "a process that counts ended with {status}");
+        if !status.success() {
+            bail!("a process that counts ended with {status}");
+        }
     }
     Ok(())
 }

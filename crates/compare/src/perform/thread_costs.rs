@@ -9,13 +9,14 @@ use sward::time::Instant;
 use sward_measure::process::memory_bytes;
 
 use super::green::on_green_threads;
+use crate::error::Result;
 use crate::step::{ThreadCosts, ThreadKind};
 
 /// How often each of two threads hands over to the other.
 const HANDOVERS: u32 = 20_000;
 
 /// Starts the threads, and returns their costs as JSON.
-pub(crate) fn run(kind: ThreadKind, count: u32) -> anyhow::Result<String> {
+pub(crate) fn run(kind: ThreadKind, count: u32) -> Result<String> {
     let costs = match kind {
         ThreadKind::Green => on_green_threads(|| measure(count))?,
         ThreadKind::Os => measure(count),
