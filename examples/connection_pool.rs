@@ -5,13 +5,12 @@
 //! ```
 //!
 //! What the original (`Semaphore(5)`, and the words "application: a connection pool" below it) gets wrong,
-//! and this mends:
-//! - A thread that fails between `acquire` and `release` takes its permit to the grave; after five such there
-//!   is no sixth. Here a permit, or a connection, goes back when its guard is dropped, whatever happens.
-//! - Nothing keeps it from releasing more than it has acquired. Here the semaphore is bounded, and so is the
-//!   pool's.
-//! - It counts permits and hands out nothing. Here the pool lends the connection itself; one that has broken
-//!   is discarded, and made anew for the next.
+//! and what this program does instead:
+//! - A thread that fails between `acquire` and `release` never releases its permit; after five failures,
+//!   none is left. Here a permit or a connection is released when its guard is dropped, whatever happens.
+//! - It can release more permits than it has acquired. Here the semaphore is bounded, and so is the pool.
+//! - Its permits only count. Here the pool lends the connection itself; a broken one is discarded and
+//!   replaced.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -23,17 +22,17 @@ use sward::sync::{Pool, Semaphore};
 use sward::thread;
 
 const THREADS: usize = 20;
-const PLACES: usize = 5;
+const CONNECTIONS: usize = 5;
 
 /// The original's program: five at once. Every fourth thread fails.
 fn semaphore() {
-    let (places, most) = (Semaphore::bounded(PLACES), AtomicUsize::new(0));
+    let (permits, most) = (Semaphore::bounded(CONNECTIONS), AtomicUsize::new(0));
     thread::scope(|scope| {
         for number in 1..=THREADS {
-            let (places, most) = (&places, &most);
+            let (permits, most) = (&permits, &most);
             scope.spawn(move || {
-                let _place = places.acquire(1);
-                most.fetch_max(PLACES - places.available_permits(), Ordering::Relaxed);
+                let _permit = permits.acquire(1);
+                most.fetch_max(CONNECTIONS - permits.available_permits(), Ordering::Relaxed);
                 thread::yield_now();
                 if number % 4 == 0 { Err("no luck") } else { Ok(()) }
             });
@@ -42,13 +41,13 @@ fn semaphore() {
     println!(
         "semaphore: {} at once, {} places free at the end",
         most.into_inner(),
-        places.available_permits()
+        permits.available_permits()
     );
-    let error = places.add_permits(1).expect_err("all are free");
+    let error = permits.add_permits(1).expect_err("all are free");
     println!("semaphore: {error}");
 }
 
-/// A database, more or less: answers every line, and hangs up at "crash".
+/// A stand-in for a database: answers every line, and closes the connection at "crash".
 fn database(listener: &TcpListener, connections: &AtomicUsize) -> io::Result<()> {
     for stream in listener.incoming() {
         let stream = stream?;
@@ -106,7 +105,7 @@ fn program() -> io::Result<()> {
         let connections = Arc::clone(&connections);
         move || database(&listener, &connections)
     });
-    let (pool, most) = (Pool::new(PLACES, move || Connection::open(address)), AtomicUsize::new(0));
+    let (pool, most) = (Pool::new(CONNECTIONS, move || Connection::open(address)), AtomicUsize::new(0));
     thread::scope(|scope| {
         let (pool, most) = (&pool, &most);
         let threads: Vec<_> =

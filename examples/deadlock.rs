@@ -1,5 +1,5 @@
-//! Two threads take two locks in opposite order: found, reported by name, and ended; and then done with a
-//! lock that cannot do that.
+//! Two threads take two locks in opposite order. The deadlock is detected, reported by name, and resolved.
+//! Then the same work is done with a reentrant lock.
 //!
 //! ```sh
 //! cargo run --example deadlock
@@ -7,14 +7,14 @@
 //! ```
 //!
 //! What the original (one thread calls `fun1`, which takes A and then B, while another is in `fun2`, which
-//! takes B and then A) gets wrong, and this mends:
-//! - It hangs, silently, for ever, and only somebody who knows the text knows why. Here one can ask who waits
-//!   for whom. (If nothing at all could run any more, the program would not have to ask: it would panic with
-//!   this report.)
-//! - Nobody can end it from inside. Here a thread that waits for a lock can be cancelled: it gives back what
-//!   it holds, and the other goes on.
-//! - Its `RLock` is named, and not shown. It cures a thread that stands in its own way, and only because one
-//!   lock now does the work of two: with two of them, in opposite order, there would be a deadlock again.
+//! takes B and then A) gets wrong, and what this program does instead:
+//! - It hangs for ever, without a word. Here the program asks which threads wait for which. (If no thread
+//!   could run any more, it would not have to ask: it would panic with this report.)
+//! - Nothing can end the deadlock from inside. Here a thread that waits for a lock can be cancelled: it
+//!   releases its locks, and the other thread goes on.
+//! - It mentions `RLock` without showing it. A reentrant lock helps a thread that takes a lock twice. It
+//!   prevents this deadlock only because one lock replaces two: two of them, in opposite order, would
+//!   deadlock again.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use sward::sync::{Barrier, Mutex, ReentrantMutex};
 use sward::thread::{self, Builder, JoinHandle};
 
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 
 fn say(what: &str) {
     println!("I am {}, {what}", thread::current().name().unwrap_or("nameless"));
@@ -34,7 +34,7 @@ fn start(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle
     Builder::new().name(name.into()).spawn(f)
 }
 
-/// Takes two locks. Between them, everyone waits for the other, so that it goes wrong for certain.
+/// Takes two locks. In between, each thread waits for the other, so that the deadlock is certain.
 fn both(first: (&str, &Mutex<()>), second: (&str, &Mutex<()>), halfway: &Barrier) {
     let _first = first.1.lock().expect("nobody panics with it");
     say(&format!("got {}", first.0));
@@ -49,12 +49,12 @@ fn two_mutexes() -> io::Result<()> {
     let fun1 = start("Thread-1", move || both(("ResA", &ours.0), ("ResB", &ours.1), &ours.2))?;
     let fun2 = start("Thread-2", move || both(("ResB", &theirs.1), ("ResA", &theirs.0), &theirs.2))?;
     let late: Vec<_> =
-        thread::join_all([fun1, fun2], Some(PATIENCE)).into_iter().filter_map(Result::err).collect();
+        thread::join_all([fun1, fun2], Some(TIMEOUT)).into_iter().filter_map(Result::err).collect();
     println!("{} of 2 threads are late", late.len());
     for deadlock in sward::deadlocks() {
         println!("{deadlock}");
     }
-    // One of them has to give way.
+    // Cancel one of them.
     if let Some(victim) = late.first() {
         victim.cancel();
     }

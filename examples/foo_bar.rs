@@ -1,17 +1,17 @@
-//! `foo` and `bar` take turns while they sleep; `baz` never comes back, and is not waited for.
+//! `foo` and `bar` take turns while they sleep. `baz` never returns, and is cancelled.
 //!
 //! ```sh
 //! cargo run --example foo_bar
 //! SWARD_ENGINE=epoll cargo run --example foo_bar   # as LIBEV_FLAGS chooses gevent's loop
 //! ```
 //!
-//! What the original (two greenlets and `gevent.joinall`) gets wrong, and this mends:
-//! - `joinall` without a timeout waits for ever for a greenlet that hangs. Here it has a timeout and gives
-//!   back the handle of who was late, who is then cancelled: its destructors run.
-//! - What its greenlets return is lost, and so is the exception of one that fails (it is printed, and the
-//!   program goes on as if nothing had been). Here each result has to be looked at.
-//! - It works only after a patch of the standard library at run time. Here `sward::thread::sleep` is another
-//!   function than `std::thread::sleep`.
+//! What the original (two greenlets and `gevent.joinall`) gets wrong, and what this program does instead:
+//! - `joinall` without a timeout waits for ever for a greenlet that hangs. Here the join has a timeout and
+//!   returns the handle of the late thread, which is then cancelled: its destructors run.
+//! - It loses the results of its greenlets, and the exception of one that fails (it is printed, and the
+//!   program goes on). Here `join_all` returns every result, and the payload of a panic.
+//! - It must patch the standard library at run time. Here `sward::thread::sleep` is simply another function
+//!   than `std::thread::sleep`.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ fn program() {
             }
         }
     }
-    // The same in a word, for code that needs no thread of its own.
+    // The same for code that needs no thread of its own.
     println!("{:?}", timeout(Duration::from_millis(10), baz));
     println!("{:.2?}", started.elapsed());
 }

@@ -4,14 +4,12 @@
 //! cargo run --example generator
 //! ```
 //!
-//! What the original gets wrong, and this mends:
-//! - Its consumer sleeps with `time.sleep`, which holds up the whole thread, so nothing else could be served
-//!   meanwhile. Here the sleep suspends the green thread, from inside the generator; another green thread
-//!   works on.
-//! - Its consumer ends at the first item that is false, such as 0, and the producer then dies of
-//!   `StopIteration`. Here every item is one, and a consumer that has ended is a `None` that the producer
-//!   sees.
-//! - It closes the consumer only if nothing fails before. Here the drop closes it, whatever happens.
+//! What the original gets wrong, and what this program does instead:
+//! - Its consumer calls `time.sleep`, which blocks the OS thread, so nothing else can run. Here the sleep
+//!   suspends the green thread, from inside the generator; another green thread goes on.
+//! - Its consumer ends at the first false item, such as 0, and the producer then fails with
+//!   `StopIteration`. Here all values are items, and `send` returns `None` after the consumer has ended.
+//! - It closes the consumer only if nothing fails before. Here dropping it closes it, whatever happens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +21,7 @@ use sward::thread;
 /// How long it takes to consume an item. (The original takes a second.)
 const CONSUMING: Duration = Duration::from_millis(20);
 
-/// Is sent items, and yields what has become of the last one.
+/// Receives items, and yields the outcome of the last one.
 fn consumer() -> Generator<&'static str, u32> {
     Generator::new(|yielder| {
         let mut reply = "";

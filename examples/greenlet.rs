@@ -4,14 +4,14 @@
 //! cargo run --example greenlet
 //! ```
 //!
-//! What the original gets wrong, and this mends: its first greenlet ends suspended in its second switch, with
-//! nobody left to resume it. What it holds there is released when the garbage collector gets to it, or never.
-//! Here the hub owns both, and unwinds what is suspended when it is dropped; and before that, one can ask who
-//! is left.
+//! What the original gets wrong: its first greenlet stays suspended in its second switch, and nothing resumes
+//! it. Its resources are released when the garbage collector finds it, or never.
+//! Here the hub owns both greenlets and unwinds the suspended ones when it is dropped. Before that, the
+//! program can ask which are left.
 
 use sward::coroutine::Hub;
 
-/// Something that has to be released.
+/// A resource that must be released.
 struct Resource;
 
 impl Drop for Resource {
@@ -24,7 +24,7 @@ fn main() {
     // On a plain OS thread: it needs no runtime.
     // SAFETY: nothing here holds a value that relies on nesting across a switch.
     let mut hub = unsafe { Hub::new_unchecked() };
-    // They know each other, so both are declared before they are defined.
+    // Each refers to the other, so both are declared before they are defined.
     let (first, second) = (hub.declare(), hub.declare());
     first.define({
         let second = second.clone();

@@ -1,16 +1,16 @@
-//! A small HTTP/1.1 server: says hello, whatever it is asked.
+//! A small HTTP/1.1 server: says hello to every request.
 //!
 //! ```sh
 //! cargo run --release --example hello_http -- 8080   # port and, if wanted, number of workers
 //! curl -i http://127.0.0.1:8080/
 //! ```
 //!
-//! What becomes of the originals' one read, one `send` when the protocol is a real one:
-//! - They take what one `recv` gives for one message. Here a request may come in pieces, or several in one
-//!   piece (pipelining); all that are whole are answered in one write, and the beginning of the next one is
-//!   kept.
-//! - They hold a buffer for each connection, or allocate one for each read. Here the reader is lent a buffer
-//!   when there is something in it; a connection that keeps quiet holds none.
+//! What the originals' single `recv` and `send` become with a real protocol:
+//! - They assume that one `recv` returns one message. Here a request may arrive in pieces, or several
+//!   at once (pipelining). All complete requests are answered in one write, and the beginning of the next
+//!   one is kept.
+//! - They hold a buffer for each connection, or allocate one for each read. Here the reader borrows a
+//!   provided buffer only while it holds data; an idle connection has none.
 
 use std::env;
 use std::io::{self, BufRead, Write};
@@ -43,10 +43,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const DATE_BYTES: usize = "Thu, 01 Jan 1970 00:00:00 GMT".len();
 const REPLY_BYTES: usize = HEAD.len() + DATE_BYTES + END.len() + BODY.len();
 
-/// The whole reply, with a date that is right to the second: to answer is to copy it.
+/// The whole reply, updated every second: answering only copies it.
 static REPLY: Mutex<[u8; REPLY_BYTES]> = Mutex::new([0; REPLY_BYTES]);
 
-/// What the bytes that have come begin with.
+/// What the input begins with.
 enum Parsed {
     Whole {
         bytes: usize,
@@ -54,7 +54,7 @@ enum Parsed {
         is_last: bool,
     },
     Partial,
-    /// Nothing that could be answered; the status says why.
+    /// A request that is refused with this status.
     Refused(&'static str),
 }
 
@@ -79,7 +79,7 @@ fn parse(input: &[u8]) -> Parsed {
                 .split(|&byte| byte == b',')
                 .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
         } else if name.eq_ignore_ascii_case("content-length") {
-            // Two lengths, or one that is none, and nobody knows where the next request begins.
+            // With two lengths or an invalid one, the beginning of the next request is unknown.
             match (body_bytes, length(value)) {
                 (None, Some(bytes)) => body_bytes = Some(bytes),
                 _ => return Parsed::Refused("400 Bad Request"),
@@ -101,14 +101,14 @@ fn parse(input: &[u8]) -> Parsed {
     Parsed::Whole { bytes, wants_body: request.method != Some("HEAD"), is_last }
 }
 
-/// The value of Content-Length: digits and nothing else. (`parse` would take a sign.)
+/// Parses the value of Content-Length: digits only. (`parse` alone would accept a sign.)
 fn length(value: &[u8]) -> Option<usize> {
     let digits = value.iter().all(u8::is_ascii_digit).then_some(value)?;
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Appends a reply to each request that `input` holds. Says how many bytes they took, and whether the
-/// connection is to be closed.
+/// Appends a reply for each complete request in `input`. Returns how many bytes these take, and whether the
+/// connection must be closed.
 fn answer(input: &[u8], replies: &mut Vec<u8>) -> (usize, bool) {
     let reply = *REPLY.lock().expect("nobody panics with it");
     let mut taken = 0;
@@ -140,7 +140,7 @@ fn answer(input: &[u8], replies: &mut Vec<u8>) -> (usize, bool) {
 fn converse(stream: &TcpStream) -> io::Result<()> {
     let (mut reader, mut writer) = (stream.reader(), stream);
     let mut replies = Vec::new();
-    // The beginning of a request whose end has not come yet. Mostly there is none.
+    // The beginning of an incomplete request. It is usually empty.
     let mut partial = Vec::new();
     loop {
         let received = reader.fill_buf()?;
@@ -161,15 +161,15 @@ fn converse(stream: &TcpStream) -> io::Result<()> {
         replies.clear();
         if is_last {
             stream.shutdown(Shutdown::Write)?;
-            // To close while the client still sends would reset the connection, and take the reply away from it.
+            // Closing while the client still sends would reset the connection, and the client would lose the reply.
             let _ = timeout(LINGER, || io::copy(&mut reader, &mut io::sink()));
             return Ok(());
         }
     }
 }
 
-/// Puts the present time into [`REPLY`].
-fn tell_the_time() {
+/// Updates the date in [`REPLY`].
+fn update_date() {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let reply = [HEAD, &date, END, BODY].concat();
     *REPLY.lock().expect("nobody panics with it") =
@@ -179,12 +179,12 @@ fn tell_the_time() {
 fn program(port: u16) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     println!("serving on http://{}/; Ctrl-C ends it", listener.local_addr()?);
-    tell_the_time();
+    update_date();
     thread::spawn(|| {
         let mut seconds = interval(Duration::from_secs(1));
         loop {
             seconds.tick();
-            tell_the_time();
+            update_date();
         }
     });
     for stream in listener.incoming() {
@@ -194,7 +194,7 @@ fn program(port: u16) -> io::Result<()> {
                 converse(&stream)
             })),
             Err(error) => {
-                // Of descriptors there may be some again in a moment.
+                // If descriptors were exhausted, some may be free again soon.
                 eprintln!("accepting: {error}");
                 thread::sleep(Duration::from_millis(100));
             }
@@ -203,9 +203,9 @@ fn program(port: u16) -> io::Result<()> {
     Ok(())
 }
 
-/// The argument in this place.
-fn argument<T: FromStr>(place: usize) -> io::Result<Option<T>> {
-    let Some(text) = env::args().nth(place) else { return Ok(None) };
+/// Parses the argument with this index.
+fn argument<T: FromStr>(index: usize) -> io::Result<Option<T>> {
+    let Some(text) = env::args().nth(index) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| io::Error::other(format!("{text}: not PORT [WORKERS]")))
 }
 

@@ -1,17 +1,17 @@
-//! A hundred threads take one away from the same number: without a lock the work of all but one is lost.
+//! A hundred threads decrement the same number: without a lock, all updates but one are lost.
 //!
 //! ```sh
 //! cargo run --example lost_update
 //! ```
 //!
-//! What the original gets wrong, and this mends:
-//! - It reads the number, sleeps, and writes what it has read, less one: 100 threads, and 99 is left. The
-//!   lock that it shows afterwards protects nothing in particular (`R.acquire() ... R.release()`), so one may
-//!   forget it, as the program did, or forget to release it. Here the number is inside the lock: who does not
-//!   lock cannot reach it, and a guard's end releases it.
-//! - Whether anything is lost at all depends on its sleep. Here everyone gives way at the worst moment, so it
-//!   is certain. (A plain variable that threads share does not even compile. The loss below takes an atomic
-//!   one, so it is a mistake, but not undefined.)
+//! What the original gets wrong, and what this program does instead:
+//! - It reads the number, sleeps, and writes the old value minus one: after 100 threads, 99 is left. The
+//!   lock that it shows afterwards is not tied to any data (`R.acquire() ... R.release()`), so it is easy to
+//!   forget, or to leave locked. Here the number is inside the lock: it cannot be reached without locking,
+//!   and dropping the guard unlocks.
+//! - In the original, only the sleep makes updates collide. Here every thread yields at the worst moment, so
+//!   the loss is certain. (Sharing a plain variable does not compile. The loss below uses an atomic, so it is
+//!   a bug, but not undefined behaviour.)
 
 use std::io;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn program() {
 }
 
 fn main() -> io::Result<()> {
-    // One worker: then all have read before one writes.
+    // One worker, so all threads read before the first one writes.
     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
     unsafe { sward::Builder::new().workers(1).run(program) }
 }

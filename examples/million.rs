@@ -4,10 +4,10 @@
 //! cargo run --release --example million   # or another number: -- 100000
 //! ```
 //!
-//! The text says that one CPU carries tens of thousands of coroutines, and shows two. This starts a million
-//! on one CPU, waits until each has begun, says what they take, and lets them all sleep for a second, wake
-//! and end. What the original's threads do besides is end unseen: it joins only the last of them. Here every
-//! one is joined, and its result looked at.
+//! The original's text says that one CPU can hold tens of thousands of coroutines, and shows two. This
+//! program starts a million on one CPU, waits until all have started, prints what they cost, and lets them
+//! all sleep for a second, wake and end. The original joins only its last thread. Here all are joined, and
+//! their results are checked.
 
 use std::env;
 use std::fs;
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use sward::sync::{Event, WaitGroup};
 use sward::thread;
 
-/// Address space of a thread's stack. Memory is taken by the page, when it is used.
+/// Address space of a thread's stack. Its pages take memory only when they are first used.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Physical memory that this process has now.
+/// Returns the physical memory of this process.
 fn resident_bytes() -> io::Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

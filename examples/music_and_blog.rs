@@ -1,15 +1,14 @@
-//! Listening to music and writing a blog at the same time: threads with names, joined and not.
+//! Listens to music and writes a blog at the same time: named threads, some joined and some not.
 //!
 //! ```sh
 //! cargo run --example music_and_blog
 //! ```
 //!
-//! What the original gets wrong, and this mends:
-//! - It says "all over" while both threads still run, since nobody joins them, and leaves it to the reader
-//!   where the `join` belongs. Here the main thread waits for what it needs, and a thread that is no daemon
-//!   is waited for at the program's end even if nobody joins it.
-//! - A daemon thread of Python is cut off in the middle of whatever it does when the program ends. Here it is
-//!   unwound: its destructors run.
+//! What the original gets wrong, and what this program does instead:
+//! - It prints "all over" while both threads still run, since it joins neither. Here the main thread joins
+//!   the threads that it needs, and the end of the program waits for all threads that are not daemons.
+//! - When a Python program ends, its daemon threads stop wherever they are. Here they are unwound: their
+//!   destructors run.
 //! - Its threads are called Thread-1 and Thread-2. Here they have names.
 
 use std::io;
@@ -17,7 +16,7 @@ use std::time::Duration;
 
 use sward::thread::{self, Builder, JoinHandle};
 
-/// What was a second in the original.
+/// Stands for a second of the original.
 const SECOND: Duration = Duration::from_millis(50);
 
 fn say(what: &str) {
@@ -56,7 +55,7 @@ fn lamp() {
     }
 }
 
-/// Starts a thread that the program's end waits for.
+/// Starts a thread that the end of the program waits for.
 fn start(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.into()).daemon(false).spawn(f)
 }
@@ -65,7 +64,7 @@ fn program() -> io::Result<()> {
     Builder::new().name("lamp".into()).daemon(true).spawn(lamp)?;
     let music = start("music", || music("FILL ME"))?;
     let blog = start("blog", || blog("a day at sea"))?;
-    // Lets them begin.
+    // Let them start.
     thread::yield_now();
     let alive = thread::all();
     let mut names: Vec<_> = alive.iter().filter_map(|snapshot| snapshot.thread().name()).collect();
@@ -73,7 +72,7 @@ fn program() -> io::Result<()> {
     println!("{} threads are alive: {}", names.len(), names.join(", "));
     music.join().expect("music does not panic");
     println!("the music is over, the blog is finished: {}", blog.is_finished());
-    // Not joined, but waited for.
+    // It is not joined, but the end of the program waits for it.
     start("letter", || letter(blog))?;
     println!("main is over");
     Ok(())

@@ -5,13 +5,13 @@
 //! nc 127.0.0.1 8800                   # elsewhere, as often as you like
 //! ```
 //!
-//! What the original (`select`, and `input()` in the middle of it) gets wrong, and this mends:
-//! - While the operator thinks, it serves nobody: no client is accepted, nothing is read. Here waiting for
-//!   the keyboard suspends the operator's thread only.
-//! - It calls a client by its place in a list, which changes when somebody leaves. Here a number stays.
-//! - It answers whatever `recv` happened to give, half a question or three at once. Here a question is a
-//!   line.
-//! - It forgets to close who has left. Here a client's thread ends, and its socket is closed with it.
+//! What the original (`select`, with `input()` inside its loop) gets wrong, and what this program does instead:
+//! - While the operator thinks, it accepts no client and reads nothing. Here waiting for the keyboard
+//!   suspends only the operator's thread.
+//! - It identifies clients by their index in a list, which changes when one leaves. Here numbers are stable.
+//! - It answers whatever `recv` returns, half a question or three at once. Here a question is a line.
+//! - It does not close the sockets of clients that have left. Here a socket is closed when its client's
+//!   thread ends.
 
 use std::env;
 use std::fs::File;
@@ -29,25 +29,25 @@ struct Question {
     answer: Sender<String>,
 }
 
-/// Standard input, read when there is something.
+/// Standard input. Reading it suspends the green thread until there is input.
 struct Keyboard(File);
 
 impl Read for Keyboard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match wait_readable(&self.0, None) {
-            // A regular file is always ready, and some engines refuse to wait for it.
+            // Some engines refuse to wait for a regular file, which is always ready.
             Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error),
             _ => self.0.read(buffer),
         }
     }
 }
 
-/// A client's thread: passes its questions on, one by one, and the answers back.
+/// A client's thread: passes on its questions one by one, and sends the answers back.
 fn attend(client: usize, stream: &TcpStream, questions: &Sender<Question>) -> io::Result<()> {
     let mut stream_out = stream;
     for text in stream.reader().lines() {
         let (answer, answers) = channel();
-        // Either fails when the operator has gone.
+        // Both fail after the operator has left.
         let Ok(()) = questions.send(Question { client, text: text?, answer }) else { break };
         let Ok(answer) = answers.recv() else { break };
         stream_out.write_all(format!("{answer}\n").as_bytes())?;
@@ -68,7 +68,7 @@ fn accept(listener: &TcpListener, questions: &Sender<Question>) -> io::Result<()
     Ok(())
 }
 
-/// The operator's thread: answers in the order of arrival, until the keyboard says that it is enough.
+/// The operator's thread: answers questions in order of arrival, until the end of standard input.
 fn answer(questions: &Receiver<Question>) -> io::Result<()> {
     let keyboard = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut lines = BufReader::new(Keyboard(keyboard)).lines();
@@ -77,7 +77,7 @@ fn answer(questions: &Receiver<Question>) -> io::Result<()> {
         print!("answer {client}: >>> ");
         io::stdout().flush()?;
         let Some(line) = lines.next() else { break };
-        // It fails if the client has left.
+        // Fails if the client has left.
         let _ = answer.send(line?);
     }
     Ok(())

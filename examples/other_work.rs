@@ -1,17 +1,17 @@
-//! A server that does other work while nobody calls, on one OS thread.
+//! A server that does other work while no client calls, on one OS thread.
 //!
 //! ```sh
 //! cargo run --example other_work
 //! SWARD_ENGINE=spin cargo run --example other_work   # polls, as the original does
 //! ```
 //!
-//! What the original (a non-blocking `accept` in a loop, with the other work where it fails) gets wrong, and
-//! this mends:
-//! - Between two pieces of work it asks the kernel again and again, and burns a CPU while there is neither a
-//!   client nor work. Here whoever waits, waits; the runtime sleeps when nobody has anything to do.
-//! - A client that comes while it works has to wait until the work is done. Here the work gives way now and
-//!   then, and the server is another thread.
-//! - The work is cut to pieces that fit into the loop. Here it is a loop of its own.
+//! What the original (a non-blocking `accept` in a loop, which does other work when it fails) gets wrong, and
+//! what this program does instead:
+//! - Between two pieces of work it polls the kernel, and burns a CPU even without clients or work. Here
+//!   `accept` waits, and the runtime sleeps when no thread can run.
+//! - A client that calls during the work must wait until it is done. Here the work yields regularly, and the
+//!   server is another thread.
+//! - The work must be cut into pieces that fit into the loop. Here it is a loop of its own.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use sward::thread;
 
 const CLIENTS: usize = 3;
 
-/// Says everything back to one client after another.
+/// Answers one client after another.
 fn serve(listener: &TcpListener) -> io::Result<usize> {
     let mut accepts = 0;
     for _ in 0..CLIENTS {
@@ -44,7 +44,7 @@ fn call(address: SocketAddr) -> io::Result<String> {
     Ok(reply.trim_end().to_owned())
 }
 
-/// Looks for prime numbers, for ever, and gives way after each.
+/// Searches for prime numbers for ever, and yields after each.
 fn other_work(thousand: &Event) {
     let is_prime =
         |&number: &u64| (2..).take_while(|divisor| divisor * divisor <= number).all(|d| number % d != 0);

@@ -1,16 +1,16 @@
-//! A shop that sells baozi: a producer, three consumers, and a counter between them with room for four.
+//! A shop that sells baozi: a producer, three consumers, and a counter between them that holds four.
 //!
 //! ```sh
 //! cargo run --example producer_consumer
 //! ```
 //!
-//! What the original gets wrong, and this mends:
-//! - Its consumer comes by ten times and goes home, whatever it has got: it says "no baozi any more" while
-//!   they are being made, and leaves some lying. Here a consumer waits for the next one, and goes when the
+//! What the original gets wrong, and what this program does instead:
+//! - Its consumer tries ten times and leaves, whatever it has got: it says "no baozi any more" while more
+//!   are being made, and leaves some behind. Here a consumer waits for the next one, and leaves when the
 //!   shop has closed and all are sold.
-//! - It asks `empty()` and then calls `get()`: with a second consumer, the last baozi may be gone in between,
-//!   and `get` waits for ever. Here taking one and finding that there is none are one step.
-//! - Its queue has no limit, so a producer that is quicker than its customers fills the memory. Here it waits
+//! - It checks `empty()` and then calls `get()`: another consumer may take the last baozi in between,
+//!   and `get` waits for ever. Here `get` does both in one step.
+//! - Its queue has no limit, so a fast producer can fill the memory. Here the producer waits
 //!   until there is room.
 
 use std::io;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use sward::queue::Fifo;
 use sward::thread;
 
-/// What was a second in the original.
+/// Stands for a second of the original.
 const SECOND: Duration = Duration::from_millis(5);
 
 fn producer(name: &str, counter: &Fifo<u32>) {
@@ -32,7 +32,7 @@ fn producer(name: &str, counter: &Fifo<u32>) {
     counter.close();
 }
 
-/// Gives how many it has eaten.
+/// Returns how many it has eaten.
 fn consumer(name: &str, counter: &Fifo<u32>) -> u32 {
     let mut eaten = 0;
     while let Ok(baozi) = counter.get() {

@@ -1,17 +1,17 @@
-//! The three queues, what happens when they are full and empty, and waiting for the work to be done.
+//! The three queues: what they do when full or empty, and how to wait until all work is done.
 //!
 //! ```sh
 //! cargo run --example queues
 //! ```
 //!
-//! What the original gets wrong, and this mends:
-//! - It takes items out in a `while 1`, so it hangs after the last one. Here the queue is closed, and who
-//!   asks for more is told.
-//! - It says that `join` waits until the queue is empty. It waits until the *work* is done: an item that
-//!   somebody has taken, and is busy with, is not in the queue and not done.
-//! - It puts a dictionary into the priority queue, which goes wrong at the first two items of equal priority,
-//!   when they themselves are compared. Here a queue of what cannot be compared does not compile.
-//! - `Full` throws the item away. Here the error gives it back.
+//! What the original gets wrong, and what this program does instead:
+//! - It takes items in a `while 1`, so it hangs after the last one. Here the queue is closed, and `get`
+//!   returns an error when it is empty.
+//! - It says that `join` waits until the queue is empty. In fact it waits until the *work* is done: an item
+//!   that a thread is working on is no longer in the queue, and not done either.
+//! - It puts dictionaries into the priority queue, which fails at the first two items of equal priority,
+//!   because dictionaries cannot be compared. Here such a queue does not compile.
+//! - `Full` loses the item. Here the error contains it.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn priority() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// One thread works, the other waits until all is done.
+/// One thread works, the other waits until all work is done.
 fn join() -> Result<(), Box<dyn std::error::Error>> {
     let (queue, may_finish) = (Fifo::new(0), Event::new());
     queue.put("a job")?;

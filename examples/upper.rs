@@ -1,24 +1,24 @@
-//! Upper-cases what clients say: one handler, any I/O model.
+//! Sends back in upper case what clients send: one handler, any I/O model.
 //!
 //! ```sh
 //! cargo run --example upper -- io_uring      # or another word from the list below
 //! printf 'hello\n' | nc -q1 127.0.0.1 8080   # HELLO
 //! ```
 //!
-//! The word is `blocking`, `threads`, `processes` or `green`; or the engine that the green threads are to
-//! use: `io_uring`, `epoll`, `poll`, `select`, `sigio`, `spin`. A second word is the address.
+//! The word is `blocking`, `threads`, `processes` or `green`, or an engine for green threads:
+//! `io_uring`, `epoll`, `poll`, `select`, `sigio`, `spin`. A second word is the address.
 //!
-//! What the originals (a program for each model, with the handler cut to pieces to suit it) get wrong, and
-//! this mends:
-//! - They call `send` once and take it that everything has gone: what the socket's buffer has no room for is
-//!   lost. `write_all` goes on until it has.
-//! - They remove dead clients from the list that they walk (`for conn in dead: dead.remove(conn)`), so every
-//!   other one stays, and most are never closed. Here a client's socket is closed when its handler returns,
-//!   however it does.
-//! - They poll all sockets in a loop and burn a whole CPU to find out that nobody said anything. Here only
-//!   `spin` does, as a specimen.
-//! - They overwrite a reply that is not yet sent with the next one. Here one client's read comes after its
-//!   write.
+//! What the originals (a program for each model, with the handler cut into pieces to suit it) get wrong, and
+//! what this program does instead:
+//! - They call `send` once and assume that it sends everything: data beyond the socket's buffer is
+//!   lost. `write_all` continues until all is sent.
+//! - They remove dead clients from the list that they iterate over (`for conn in dead: dead.remove(conn)`), so
+//!   every other one is skipped and never closed. Here a client's socket is closed when its handler returns,
+//!   for whatever reason.
+//! - They poll all sockets in a loop, which burns a whole CPU while no client sends. Here only
+//!   `spin` does so, as a specimen.
+//! - They overwrite a reply that is not yet sent with the next one. Here a handler writes the reply before
+//!   it reads again.
 
 use std::env;
 use std::error::Error;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use sward::EngineKind;
 use sward_server::{Connection, Model, Server, is_child};
 
-/// All there is to write: the same under every model.
+/// The handler, the same under every model.
 fn upper(mut connection: Connection) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -41,7 +41,7 @@ fn upper(mut connection: Connection) -> io::Result<()> {
     }
 }
 
-/// The server that a word asks for.
+/// Returns the server that the word names.
 fn server(word: &str) -> Result<Server, Box<dyn Error>> {
     match (word.parse::<Model>(), word.parse::<EngineKind>()) {
         (Ok(model), _) => Ok(Server::new().model(model)),

@@ -1,18 +1,17 @@
-//! Threads wait until Redis is there, and say so while they wait.
+//! Threads wait until Redis is ready, and report while they wait.
 //!
 //! ```sh
 //! cargo run --example wait_for_redis
 //! ```
 //!
-//! It starts a redis-server of its own if there is one on the machine, and a stand-in of a few lines
-//! otherwise.
+//! It starts a redis-server if one is installed, and otherwise a stand-in of a few lines.
 //!
-//! What the original gets wrong, and this mends:
-//! - It never looks whether Redis is there: it sleeps for three seconds and says that it is. Here the event
-//!   is set after an answer to PING.
-//! - If Redis does not come, its workers wait for ever. Here the main thread gives up after a while, and they
-//!   end with it.
-//! - Its workers only say that they connect. These do.
+//! What the original gets wrong, and what this program does instead:
+//! - It never checks whether Redis is ready: it sleeps for three seconds and says so. Here the event
+//!   is set after a reply to PING.
+//! - If Redis never gets ready, its workers wait for ever. Here the main thread gives up after a while, and
+//!   they end with it.
+//! - Its workers only say that they connect. These do connect.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -26,20 +25,20 @@ use sward::thread::{self, Builder};
 use sward::time::timeout;
 
 /// How long the main thread waits for Redis before it gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn say(what: &str) {
     println!("({}) {what}", thread::current().name().unwrap_or("nameless"));
 }
 
-/// Sends a command and gives the last line of its reply: the value, of a string.
+/// Sends a command and returns the last line of its reply: the value, if it is a string.
 fn ask(address: SocketAddr, command: &str) -> io::Result<String> {
     let stream = TcpStream::connect(address)?;
     (&stream).write_all(format!("{command}\r\n").as_bytes())?;
     let mut lines = BufReader::new(&stream).lines();
     let mut line = || lines.next().unwrap_or_else(|| Err(ErrorKind::UnexpectedEof.into()));
     let first = line()?;
-    // "$5" announces five bytes in the next line; anything else says it all.
+    // "$5" announces five bytes in the next line. Other replies are one line.
     if first.starts_with('$') { line() } else { Ok(first) }
 }
 
@@ -54,7 +53,7 @@ fn worker(address: SocketAddr, ready: &Event) -> io::Result<()> {
     Ok(())
 }
 
-/// A redis-server that ends with this value.
+/// A redis-server, which is killed when this is dropped.
 struct Server(Child);
 
 impl Server {
@@ -68,13 +67,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It fails if the server has ended by itself, which is as well.
+        // Fails if the server has ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Knows PING and ECHO.
+/// Serves PING and ECHO like Redis.
 fn stand_in(listener: &TcpListener) -> io::Result<()> {
     for stream in listener.incoming() {
         let stream = stream?;
@@ -93,7 +92,7 @@ fn stand_in(listener: &TcpListener) -> io::Result<()> {
 }
 
 fn program() -> io::Result<()> {
-    // The kernel chooses a port that is free.
+    // The kernel chooses a free port.
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let ready = Arc::new(Event::new());
@@ -116,7 +115,7 @@ fn program() -> io::Result<()> {
             None
         }
     };
-    timeout(PATIENCE, || {
+    timeout(TIMEOUT, || {
         while ask(address, "PING").ok().as_deref() != Some("+PONG") {
             thread::sleep(Duration::from_millis(10));
         }

@@ -1,5 +1,5 @@
-//! A run in progress, one measurement at a time. A measurement that fails while other programs have the machine is repeated; every
-//! result becomes a sample of the study.
+//! A run in progress, one measurement at a time. Every result becomes a sample of the study. A measurement that fails while other programs
+//! use the CPU is repeated.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::plan::{Experiment, Plan};
 use crate::study::{Finding, Sample, Study};
 use crate::subject::Subject;
 
-/// How often a measurement is attempted that fails while other programs have the machine: it may have had no CPU time at all.
+/// How often a measurement is attempted that fails while other programs use the CPU: it may have had no CPU time at all.
 const ATTEMPTS: u32 = 3;
 
 /// A run in progress.
@@ -113,7 +113,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes a measurement. A failure is a finding, too; the only error is Ctrl-C.
+    /// Makes a measurement. A failure is a finding, too; the only error is [`Error::Interrupted`].
     fn find(&self, measure: &mut impl FnMut(&Bench) -> Result<Finding>) -> Result<Finding> {
         match measure(self) {
             Err(Error::Interrupted) => Err(Error::Interrupted),

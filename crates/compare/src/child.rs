@@ -1,5 +1,5 @@
-//! Child processes that never outlive this one. Each starts as a [`Step::Become`], which asks the kernel to kill it when its parent dies,
-//! pins it to its core, and executes the program. Dropping a [`Guarded`] kills and reaps its whole process group.
+//! Child processes that never outlive this one. Each starts as a [`Step::Become`]: it asks the kernel to kill it when its parent dies,
+//! pins itself to its core, and executes the program. Dropping a [`Guarded`] kills its whole process group and reaps the child.
 
 use std::env;
 use std::ffi::OsStr;
@@ -23,11 +23,11 @@ use crate::step::Step;
 /// How often a wait checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long to wait for more complaints. The process, or a child of its own, may keep the pipe open.
-const COMPLAINTS_WAIT: Duration = Duration::from_millis(200);
+/// How long to wait for more of standard error. The process, or a child of its own, may keep the pipe open.
+const STDERR_WAIT: Duration = Duration::from_millis(200);
 
 /// The bytes of standard error that are kept.
-const COMPLAINTS_MAX: usize = 4096;
+const STDERR_BYTES_MAX: usize = 4096;
 
 /// A child process in a process group of its own.
 pub(crate) struct Guarded {
@@ -35,7 +35,7 @@ pub(crate) struct Guarded {
     /// Its standard output, line by line, until the channel ends.
     lines: Receiver<String>,
     /// The beginning of its standard error, in parts.
-    complaints: Receiver<String>,
+    stderr: Receiver<String>,
     interrupt: Arc<AtomicBool>,
 }
 
@@ -62,10 +62,10 @@ impl Guarded {
                 let _ = sender.send(line);
             }
         });
-        let (sender, complaints) = channel();
+        let (sender, stderr) = channel();
         let errors = child.stderr.take().expect("it is piped");
         thread::spawn(move || send_beginning(errors, &sender));
-        Ok(Guarded { child, lines, complaints, interrupt: Arc::clone(interrupt) })
+        Ok(Guarded { child, lines, stderr, interrupt: Arc::clone(interrupt) })
     }
 
     pub(crate) fn process(&self) -> u32 {
@@ -73,8 +73,8 @@ impl Guarded {
     }
 
     /// Returns what it has written to standard error since the last call. Waits a little, since that may still be on its way.
-    pub(crate) fn complaints(&self) -> String {
-        let parts = iter::from_fn(|| self.complaints.recv_timeout(COMPLAINTS_WAIT).ok());
+    pub(crate) fn stderr(&self) -> String {
+        let parts = iter::from_fn(|| self.stderr.recv_timeout(STDERR_WAIT).ok());
         printable(parts.collect::<String>().trim()).into_owned()
     }
 
@@ -86,7 +86,7 @@ impl Guarded {
     /// Waits for the next line of its output; `None` is the end.
     ///
     /// # Errors
-    /// Ctrl-C, or `deadline` has passed.
+    /// [`Error::Interrupted`](crate::Error::Interrupted), or `deadline` has passed.
     pub(crate) fn line(&self, deadline: Instant) -> Result<Option<String>> {
         loop {
             check(&self.interrupt)?;
@@ -101,18 +101,18 @@ impl Guarded {
         }
     }
 
-    /// Waits for its end. Returns the rest of its output, its status, and its complaints.
+    /// Waits for its end. Returns the rest of its output, its status, and its standard error.
     ///
     /// # Errors
-    /// Ctrl-C, or it took longer than `patience`.
-    pub(crate) fn finish(mut self, patience: Duration) -> Result<(String, ExitStatus, String)> {
-        let (deadline, mut output) = (Instant::now() + patience, String::new());
+    /// [`Error::Interrupted`](crate::Error::Interrupted), or it took longer than `timeout`.
+    pub(crate) fn finish(mut self, timeout: Duration) -> Result<(String, ExitStatus, String)> {
+        let (deadline, mut output) = (Instant::now() + timeout, String::new());
         while let Some(line) = self.line(deadline)? {
             output.push_str(&line);
             output.push('\n');
         }
         let status = self.child.wait().context("waiting for a child process")?;
-        Ok((output, status, self.complaints()))
+        Ok((output, status, self.stderr()))
     }
 }
 
@@ -127,32 +127,33 @@ impl Drop for Guarded {
 /// Runs a program to its end, and returns its output.
 ///
 /// # Errors
-/// Ctrl-C, it takes longer than `patience`, or it fails without output; the error is what it has written to standard error.
+/// [`Error::Interrupted`](crate::Error::Interrupted), or it took longer than `timeout`, or it failed without output; the error is then what
+/// it has written to standard error.
 pub(crate) fn output(
     core: Option<usize>,
     command: &[String],
     interrupt: &Arc<AtomicBool>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<String> {
     let child = Guarded::start(core, command, interrupt)?;
-    let (output, status, complaints) = child.finish(patience)?;
+    let (output, status, stderr) = child.finish(timeout)?;
     if !status.success() && output.is_empty() {
-        // A program may give the same reason a thousand times. A panic takes two lines.
-        let said: Vec<_> = complaints.lines().take(2).collect();
+        // A program may repeat a message a thousand times. A panic takes two lines.
+        let said: Vec<_> = stderr.lines().take(2).collect();
         bail!("{}", if said.is_empty() { status.to_string() } else { said.join(" ") });
     }
     Ok(output)
 }
 
-/// Returns whether an environment variable changes how a measured program runs. Measured programs get their settings from their command
-/// line only, so that the page tells the whole story.
+/// Returns whether an environment variable changes how a measured program runs. Measured programs take settings only from their command
+/// line, which the page shows.
 fn is_setting(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"SWARD_") || name == "RUST_MIN_STACK"
 }
 
 /// Sends the beginning of `errors`, and reads on to the end, or the child would block.
 fn send_beginning(mut errors: impl Read, sender: &Sender<String>) {
-    let (mut buffer, mut room) = ([0; 512], COMPLAINTS_MAX);
+    let (mut buffer, mut room) = ([0; 512], STDERR_BYTES_MAX);
     while let Ok(length @ 1..) = errors.read(&mut buffer) {
         let _ = sender.send(String::from_utf8_lossy(&buffer[..length.min(room)]).into_owned());
         room -= length.min(room);

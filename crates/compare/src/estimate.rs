@@ -1,4 +1,4 @@
-//! Estimates how long a run takes. The constants were measured on a machine of 2026; a slow one takes longer.
+//! Estimates how long a run takes. The constants were measured on one machine in 2026; slower ones take longer.
 
 use sward::time::Duration;
 
@@ -31,8 +31,8 @@ impl Plan {
     fn round_seconds(&self, experiment: Experiment, jobs: u32) -> f64 {
         let subjects = self.subjects.len() as f64;
         let measurement = START_SECONDS + (self.window + self.warmup).as_secs_f64();
-        let at_each = |places: &[u32]| -> f64 {
-            places.iter().map(|&count| subjects * (measurement + f64::from(count) * CONNECTION_SECONDS)).sum()
+        let at_each = |counts: &[u32]| -> f64 {
+            counts.iter().map(|&count| subjects * (measurement + f64::from(count) * CONNECTION_SECONDS)).sum()
         };
         match experiment {
             Experiment::Active => at_each(&self.connections),

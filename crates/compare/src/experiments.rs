@@ -1,5 +1,5 @@
-//! The experiments, each in a file of its own: how it is measured, how it is drawn, and which claims it tests. Here is their order: rounds
-//! of all experiments, so that what is compared is measured side by side and again in the next round.
+//! The experiments. Each has a file that measures it, draws it and tests claims. This file orders them: all experiments run in each
+//! round, so that servers are measured close together in time, and again in the next round.
 
 mod active_connections;
 mod cpu_work;
@@ -17,10 +17,10 @@ use crate::chapter::{Chapter, Comparison};
 use crate::error::Result;
 use crate::plan::Experiment;
 
-/// Measures everything, in interleaved rounds: what disturbs the machine for a while disturbs all alike.
+/// Measures everything in interleaved rounds, so that a temporary disturbance affects all servers alike.
 ///
 /// # Errors
-/// Ctrl-C. A failed measurement is no error, but a sample of the study.
+/// [`Error::Interrupted`](crate::Error::Interrupted). A failed measurement is a sample of the study, not an error.
 pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
     let (rounds, experiments) = (bench.plan.rounds, bench.plan.experiments.clone());
     for round in 1..=rounds {
@@ -56,7 +56,7 @@ pub(crate) fn chapters(comparison: &Comparison) -> Vec<Chapter> {
     for chapter in &mut chapters {
         chapter.figures.retain(|figure| !figure.chart.is_empty());
         let (noisy, all) = comparison.study.noisy(chapter.experiment);
-        chapter.verdicts.iter_mut().for_each(|verdict| verdict.temper(noisy, all));
+        chapter.verdicts.iter_mut().for_each(|verdict| verdict.weaken(noisy, all));
     }
     chapters
 }

@@ -16,7 +16,7 @@
 //! | `experiments.rs` | the order of the measurements; below it each experiment: how it is measured, drawn and judged |
 //! | `bench.rs` | a run in progress: measurements, repeated if they fail while disturbed |
 //! | `measured_server.rs` | a server under comparison, and `sward load` against it |
-//! | `bystanders.rs` | CPU time of other programs |
+//! | `background_load.rs` | CPU time of other programs |
 //! | `child.rs` | child processes that never outlive this one |
 //! | `step.rs`, `perform.rs` | parts that need a process of their own, and how they run there |
 //! | `study.rs` | samples and their medians |
@@ -33,8 +33,8 @@
 // Allowed where a step enters green threads.
 #![deny(unsafe_code)]
 
+mod background_load;
 mod bench;
-mod bystanders;
 mod chapter;
 mod child;
 mod error;

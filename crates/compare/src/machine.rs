@@ -1,4 +1,4 @@
-//! The machine: what it is, and which of its cores may be used.
+//! The machine: its kernel and processor, and the cores that may be used.
 
 use crate::error::{Context, Result};
 use std::time::{SystemTime, UNIX_EPOCH};

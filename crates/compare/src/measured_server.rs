@@ -11,7 +11,7 @@ use sward::thread;
 use sward::time::{Duration, Instant};
 use sward_measure::process::ProcessTree;
 
-use crate::bystanders::Bystanders;
+use crate::background_load::BackgroundLoad;
 use crate::child::{self, Guarded};
 use crate::error::{Context, Result, bail, check};
 use crate::plan::Plan;
@@ -20,12 +20,12 @@ use crate::study::{Finding, Metric};
 use crate::subject::{self, Origin, Subject};
 
 /// How long a server may take to listen, and how long the generator may take beyond its window.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one reply may take.
 const REPLY: Duration = Duration::from_secs(5);
 
-/// Fewer messages than this say nothing about the slowest in a thousand.
+/// With fewer messages, the 99.9th percentile means nothing.
 const MESSAGES_FOR_P999: u64 = 2000;
 
 /// The cores that processes are pinned to.
@@ -49,7 +49,7 @@ impl MeasuredServer {
     /// Starts a server and waits until it listens.
     ///
     /// # Errors
-    /// The server does not start; the error holds what it has written. Or Ctrl-C.
+    /// [`Error::Interrupted`](crate::Error::Interrupted), or the server does not start; the error contains its output.
     pub(crate) fn start(
         subject: &Subject,
         pinning: Pinning,
@@ -84,7 +84,7 @@ impl MeasuredServer {
         ProcessTree::now(self.process())
     }
 
-    /// Opens a connection and waits for one reply, so that the server has certainly begun to serve it.
+    /// Opens a connection and waits for one reply, so that the server is known to serve it.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         Ok(self.ask()?.0)
     }
@@ -113,17 +113,17 @@ impl MeasuredServer {
     /// Runs `sward load` with an experiment's own flags.
     ///
     /// # Errors
-    /// Ctrl-C. What goes wrong otherwise is in the finding.
+    /// [`Error::Interrupted`](crate::Error::Interrupted). The finding contains all other failures.
     pub(crate) fn load(&self, plan: &Plan, own: &[(&str, &str)]) -> Result<Finding> {
         let (address, process) = (self.address.to_string(), self.process().to_string());
         let fixed =
             [OURSELVES, "load", &address, "--json", "--quiet", "--verify", self.verify, "--pid", &process];
         let command: Vec<_> = fixed.into_iter().map(str::to_owned).chain(plan.load_flags(own)).collect();
-        let patience = plan.window + plan.warmup + PATIENCE;
-        let bystanders = Bystanders::watch(Some(self.process()));
-        let printed = child::output(self.pinning.generator, &command, &self.interrupt, patience);
+        let timeout = plan.window + plan.warmup + TIMEOUT;
+        let background = BackgroundLoad::watch(Some(self.process()));
+        let printed = child::output(self.pinning.generator, &command, &self.interrupt, timeout);
         check(&self.interrupt)?;
-        let others_percent = bystanders.percent();
+        let others_percent = background.percent();
         let report = printed.and_then(|line| {
             serde_json::from_str::<LoadReport>(&line).context("reading the generator's report")
         });
@@ -211,14 +211,14 @@ fn values(report: &LoadReport) -> BTreeMap<Metric, f64> {
 }
 
 fn address_of_banner(process: &Guarded) -> Result<SocketAddr> {
-    match process.line(Instant::now() + PATIENCE)? {
+    match process.line(Instant::now() + TIMEOUT)? {
         Some(line) => line
             .rsplit(' ')
             .next()
             .unwrap_or_default()
             .parse()
             .with_context(|| format!("its first line is {line:?}, and should end in its address")),
-        None => bail!("it ended at once: {}", process.complaints()),
+        None => bail!("it ended at once: {}", process.stderr()),
     }
 }
 
@@ -238,19 +238,14 @@ fn start_foreign(
         && !command.contains(['|', '&', ';', '(', '{', '<', '>']);
     let shell = if is_simple { shell } else { ["sh", "-c", &command].map(str::to_owned) };
     let mut process = Guarded::start(pinning.server, &shell, interrupt)?;
-    let deadline = Instant::now() + PATIENCE / 4;
+    let deadline = Instant::now() + TIMEOUT / 4;
     while TcpStream::connect_timeout(&address, REPLY).is_err() {
         check(interrupt)?;
         if process.has_ended() {
-            bail!("it ended without listening on port {}: {}", address.port(), process.complaints());
+            bail!("it ended without listening on port {}: {}", address.port(), process.stderr());
         }
         if Instant::now() >= deadline {
-            bail!(
-                "nothing listens on port {} after {:?}: {}",
-                address.port(),
-                PATIENCE / 4,
-                process.complaints()
-            );
+            bail!("nothing listens on port {} after {:?}: {}", address.port(), TIMEOUT / 4, process.stderr());
         }
         thread::sleep(Duration::from_millis(10));
     }

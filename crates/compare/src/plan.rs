@@ -1,4 +1,4 @@
-//! The plan of a run: what is measured, how often, for how long.
+//! The plan of a run: what is measured, how often, and for how long.
 
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
@@ -16,6 +16,7 @@ pub(crate) const ACTIVE_BESIDE_IDLE: u32 = 16;
 /// How thorough a comparison is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Mode {
     /// Done within a minute.
     Quick,
@@ -28,6 +29,7 @@ pub enum Mode {
 /// An experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Experiment {
     /// Throughput, latency, CPU against active connections; and how evenly connections are served.
     Active,

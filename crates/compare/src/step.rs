@@ -1,12 +1,12 @@
-//! A step is a part of a comparison that needs a process of its own. It travels there as JSON on the command line of `compare-step`, where
-//! [`perform`](crate::perform()) carries it out.
+//! Steps: parts of a comparison that need a process of their own. A step is passed as JSON on the command line of `compare-step`, and
+//! [`perform`](crate::perform()) performs it there.
 
 use serde::{Deserialize, Serialize};
 
 /// This program. It answers to `serve`, `load` and `compare-step`, as `sward` does.
 pub(crate) const OURSELVES: &str = "/proc/self/exe";
 
-/// What a process is to do.
+/// A task for a process of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Step {
     /// Become another program, which dies with its parent and stays on one core.
@@ -44,7 +44,7 @@ pub(crate) enum ThreadKind {
 pub(crate) struct ThreadCosts {
     /// How many waited at once.
     pub(crate) alive: u32,
-    /// Why there are no more of them, if there are fewer than asked for.
+    /// Why there are fewer than asked for, if there are.
     pub(crate) limit: Option<String>,
     /// From the first spawn until all have run and wait, per thread.
     pub(crate) spawn_ns: f64,
@@ -55,12 +55,12 @@ pub(crate) struct ThreadCosts {
 }
 
 impl Step {
-    /// Becomes `command`, which dies with the calling process.
+    /// Returns a step that becomes `command`, which dies with the calling process.
     pub(crate) fn becoming(command: &[String], core: Option<usize>) -> Step {
         Step::Become { parent: std::process::id(), core, command: command.to_vec() }
     }
 
-    /// Returns the command line that does it.
+    /// Returns the command line that performs the step.
     pub(crate) fn command(&self) -> [String; 3] {
         let step = serde_json::to_string(self).expect("a step is plain data");
         [OURSELVES.to_owned(), "compare-step".to_owned(), step]

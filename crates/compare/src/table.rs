@@ -1,4 +1,4 @@
-//! Tables.
+//! Tables, for the page and for the terminal.
 
 use std::fmt::Write;
 

@@ -1,13 +1,13 @@
-//! Verdicts: what the numbers say about a claim.
+//! Verdicts: whether the numbers support a claim.
 
 use serde::Serialize;
 
 use crate::plan::Experiment;
 
-/// A verdict mentions disturbed samples from this share on.
+/// From this share on, a verdict mentions disturbed samples.
 const NOISY_SHARE: f64 = 0.2;
 
-/// From this share of disturbed samples on, numbers do not refute a claim.
+/// From this share of disturbed samples on, numbers cannot refute a claim.
 const NOISY_SHARE_MAX: f64 = 0.5;
 
 /// What the numbers of an experiment say about a claim.
@@ -67,8 +67,9 @@ impl Verdict {
         };
         Verdict { experiment, claim, answer, sentence }
     }
+
     /// Weakens the verdict if many of the samples, `noisy` of `all`, were disturbed.
-    pub(crate) fn temper(&mut self, noisy: usize, all: usize) {
+    pub(crate) fn weaken(&mut self, noisy: usize, all: usize) {
         let share = noisy as f64 / all.max(1) as f64;
         if share < NOISY_SHARE || self.answer == Answer::NotMeasured {
             return;
@@ -91,7 +92,7 @@ mod tests {
         let tempered = |holds: bool, noisy| {
             let mut verdict =
                 Verdict::new(Experiment::Counter, "claim", "", Some((holds, "Numbers.".into())));
-            verdict.temper(noisy, 10);
+            verdict.weaken(noisy, 10);
             (verdict.answer, verdict.sentence.contains(&format!("{noisy} of the 10")))
         };
         assert_eq!(tempered(false, 1), (Answer::DoesNotHold, false));

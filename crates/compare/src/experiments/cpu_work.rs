@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sward::time::Duration;
 use sward_measure::quantity::digits;
 
+use crate::background_load::BackgroundLoad;
 use crate::bench::Bench;
-use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, mark, times};
 use crate::child;
 use crate::error::{Context, Result, check};
@@ -20,7 +20,7 @@ use crate::verdict::Verdict;
 
 const COUNTER: Experiment = Experiment::Counter;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The smallest speed-up that counts as one.
 const FASTER: f64 = 1.3;
@@ -82,12 +82,12 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
             Count::Python(_) => continue,
         };
         bench.step(COUNTER, name, jobs.into(), round, |bench| {
-            let bystanders = Bystanders::watch(None);
-            let printed = child::output(None, &command, &bench.interrupt, PATIENCE)?;
+            let background = BackgroundLoad::watch(None);
+            let printed = child::output(None, &command, &bench.interrupt, TIMEOUT)?;
             let seconds: f64 = printed.trim().parse().with_context(|| format!("it printed {printed:?}"))?;
             Ok(Finding {
                 values: BTreeMap::from([(Metric::Seconds, seconds)]),
-                others_percent: bystanders.percent(),
+                others_percent: background.percent(),
                 failure: None,
             })
         })?;
@@ -97,7 +97,7 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
 
 fn has_python(bench: &Bench) -> Result<bool> {
     let command = ["python3", "-c", "print('here')"].map(str::to_owned);
-    let answer = child::output(None, &command, &bench.interrupt, PATIENCE);
+    let answer = child::output(None, &command, &bench.interrupt, TIMEOUT);
     check(&bench.interrupt)?;
     Ok(answer.is_ok_and(|answer| answer.trim() == "here"))
 }

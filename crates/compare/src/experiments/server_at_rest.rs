@@ -7,8 +7,8 @@ use sward::time::Instant;
 use sward_measure::descriptors;
 use sward_measure::quantity::{bytes, count, digits};
 
+use crate::background_load::BackgroundLoad;
 use crate::bench::Bench;
-use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, kibibytes, row, times};
 use crate::error::Result;
 use crate::measured_server::MeasuredServer;
@@ -43,10 +43,10 @@ fn rest(bench: &Bench, server: &MeasuredServer, subject: &Subject) -> Result<Fin
     let connections = (0..count).map(|_| server.connect()).collect::<Result<Vec<_>>>()?;
     let memory = server.tree().memory_bytes().saturating_sub(before);
     let (tree, begun) = (server.tree(), Instant::now());
-    let bystanders = Bystanders::watch(Some(server.process()));
+    let background = BackgroundLoad::watch(Some(server.process()));
     thread::sleep(bench.plan.window);
     let (used, took) = (server.tree().since(&tree), begun.elapsed());
-    let others_percent = bystanders.percent();
+    let others_percent = background.percent();
     drop((first, connections));
     let percent = used.as_secs_f64() / took.as_secs_f64() * 100.0;
     let mut values = BTreeMap::from([(Metric::ServerCpuPercent, percent)]);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sward::time::Duration;
 use sward_measure::quantity::{bytes, count, nanos};
 
+use crate::background_load::BackgroundLoad;
 use crate::bench::Bench;
-use crate::bystanders::Bystanders;
 use crate::chapter::{Chapter, Comparison, Figure, cell_text, kibibytes, mark, times};
 use crate::child;
 use crate::error::{Context, Result};
@@ -19,7 +19,7 @@ use crate::verdict::Verdict;
 
 const TASKS: Experiment = Experiment::Tasks;
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The fewest threads that count as tens of thousands.
 const TENS_OF_THOUSANDS: f64 = 20_000.0;
@@ -39,8 +39,8 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
         let mut limit = None;
         bench.step(TASKS, name, size.into(), round, |bench| {
             let command = Step::StartThreads { kind, count: size }.command();
-            let bystanders = Bystanders::watch(None);
-            let printed = child::output(bench.pinning.server, &command, &bench.interrupt, PATIENCE)?;
+            let background = BackgroundLoad::watch(None);
+            let printed = child::output(bench.pinning.server, &command, &bench.interrupt, TIMEOUT)?;
             let report: ThreadCosts =
                 serde_json::from_str(&printed).with_context(|| format!("it printed {printed:?}"))?;
             let values = BTreeMap::from([
@@ -50,7 +50,7 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
                 (Metric::MemoryBytesPerTask, report.memory_bytes),
             ]);
             limit = report.limit;
-            Ok(Finding { values, others_percent: bystanders.percent(), failure: None })
+            Ok(Finding { values, others_percent: background.percent(), failure: None })
         })?;
         if let Some(limit) = limit {
             bench.note(format!(

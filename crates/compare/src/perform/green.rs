@@ -1,4 +1,4 @@
-//! A runtime for steps.
+//! A runtime for steps that need one.
 
 use std::io;
 
@@ -8,6 +8,6 @@ use std::io;
 /// The runtime does not start.
 #[allow(unsafe_code)]
 pub(crate) fn on_green_threads<T>(main: impl FnOnce() -> T) -> io::Result<T> {
-    // SAFETY: what the steps run holds no scoped thread-local value across a blocking call; they use none at all.
+    // SAFETY: the steps use no thread-local values, so none is held across a blocking call.
     unsafe { sward::Builder::new().workers(1).run(main) }
 }

@@ -1,5 +1,5 @@
-//! Starts threads until they no longer fit, and measures what each costs. The same code runs on green threads inside a runtime and on OS
-//! threads outside of one.
+//! Starts threads up to a number or the system's limit, and measures what each costs. The same code runs on green threads inside a
+//! runtime and on OS threads outside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

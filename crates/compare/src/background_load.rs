@@ -1,24 +1,24 @@
-//! What other programs use of the machine while we measure.
+//! The CPU time of other programs during a measurement.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use procfs::{CurrentSI, KernelStats};
 use sward::time::{Duration, Instant};
 use sward_measure::process::{ProcessTree, own_cpu_time};
 
-/// A watch over the CPU time of programs that are not ours.
-pub(crate) struct Bystanders {
+/// Measures the CPU time of all other programs.
+pub(crate) struct BackgroundLoad {
     begun: Instant,
     busy: Duration,
     ours: Duration,
-    /// A child that outlives the watch, and the CPU times of its tree at the start.
+    /// A child that outlives the measurement, and the CPU times of its process tree at the start.
     server: Option<(u32, ProcessTree)>,
 }
 
-impl Bystanders {
-    /// Starts a watch. `server` is a child that will still run when [`percent`](Bystanders::percent) is called.
-    pub(crate) fn watch(server: Option<u32>) -> Bystanders {
+impl BackgroundLoad {
+    /// Starts the measurement. `server` is a child that will still run when [`percent`](BackgroundLoad::percent) is called.
+    pub(crate) fn watch(server: Option<u32>) -> BackgroundLoad {
         let server = server.map(|process| (process, ProcessTree::now(process)));
-        Bystanders { begun: Instant::now(), busy: busy(), ours: ours(), server }
+        BackgroundLoad { begun: Instant::now(), busy: busy(), ours: ours(), server }
     }
 
     /// Returns what others have used since the start, as a share of one core.
