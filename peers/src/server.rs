@@ -7,7 +7,7 @@ pub(crate) mod raw_io_uring;
 pub(crate) mod sward;
 pub(crate) mod tokio;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 
 use crate::machine;
@@ -26,4 +26,16 @@ pub(crate) fn run(serve: Serve) -> io::Result<()> {
     println!("{}", listener.local_addr()?);
     io::stdout().flush()?;
     serve(listener)
+}
+
+/// Sends back in upper case what arrives, until the end of the stream: the handler of servers in direct style.
+fn upper(mut stream: impl Read + Write, buffer: &mut [u8]) -> io::Result<()> {
+    loop {
+        let length = stream.read(buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        buffer[..length].make_ascii_uppercase();
+        stream.write_all(&buffer[..length])?;
+    }
 }

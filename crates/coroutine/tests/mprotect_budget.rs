@@ -1,5 +1,5 @@
-//! Kernels before 6.13: guards by `mprotect` end at a budget, with an error, not with a process that cannot
-//! allocate any more. Alone in its file, as it uses up the maps of the process.
+//! Guards by `mprotect`, as on kernels before 6.13: beyond their budget, a stack is an error, and the process can still
+//! allocate memory. Alone in its file, as it uses up the mappings of the process.
 
 use std::fs;
 

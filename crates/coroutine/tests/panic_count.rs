@@ -1,4 +1,4 @@
-//! Coroutines that are suspended in the middle of an unwinding: the OS thread does not unwind meanwhile, as std sees it.
+//! Coroutines suspended in the middle of unwinding: std's panic count of the OS thread does not include them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
@@ -6,14 +6,14 @@ use std::thread::panicking;
 
 use sward_coroutine::{Coroutine, StackPool, Suspender, attach_panics, detach_panics, panic_count};
 
-/// Suspends when it is dropped, with the count of panics put aside.
+/// Suspends when dropped, with its panics detached.
 struct Suspends<'a>(&'a Suspender);
 
 impl Drop for Suspends<'_> {
     fn drop(&mut self) {
         let count = detach_panics();
         self.0.suspend();
-        assert!(!panicking(), "whoever resumes it does not unwind");
+        assert!(!panicking(), "the thread that resumes does not unwind");
         attach_panics(count);
     }
 }

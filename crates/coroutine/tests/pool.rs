@@ -167,7 +167,7 @@ fn trim_serves_every_size_within_one_limit() {
     assert_eq!([pool.trim(0), pool.trim(5), pool.trim(5)], [0, 5, 3]);
 }
 
-/// Where 2 GiB are refused, smaller slabs do; and the end is an error, after which what is there still works.
+/// If the kernel refuses large slabs, smaller ones are mapped. The end is an error, and existing stacks still work.
 #[test]
 #[cfg_attr(feature = "sanitizer", ignore = "the sanitizer needs address space itself")]
 fn scarce_address_space_is_used_up_and_then_an_error() {

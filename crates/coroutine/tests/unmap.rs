@@ -1,12 +1,12 @@
-//! A dropped pool gives its address space back. One test, alone in its file: what is mapped is a question
-//! about the whole process.
+//! A dropped pool unmaps its slabs. The test is alone in its file, since what is mapped concerns
+//! the whole process.
 
 use corosensei::stack::Stack as _;
 use sward_coroutine::{Guards, Stack, StackPool};
 
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Whether the slot that begins at an address is mapped. Its last page is asked about: the guard is mapped, too, but
+/// Returns whether the slot that begins at an address is mapped. Asks about its last page: the guard is mapped, too, but
 /// emulators deny it.
 fn is_mapped(address: usize) -> bool {
     let mut residency = 0u8;

@@ -1,6 +1,6 @@
 //! may with one worker: stackful coroutines over epoll.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
 
 use may::net::{TcpListener, TcpStream};
@@ -23,15 +23,7 @@ pub(crate) fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     unsafe { may::coroutine::spawn(accept) }.join().expect("the acceptor does not panic")
 }
 
-fn upper(mut stream: TcpStream) -> io::Result<()> {
+fn upper(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(());
-        }
-        buffer[..length].make_ascii_uppercase();
-        stream.write_all(&buffer[..length])?;
-    }
+    super::upper(stream, &mut vec![0; BUFFER_BYTES])
 }

@@ -1,6 +1,6 @@
 //! sward: plain blocking code.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use sward::net::{TcpListener, TcpStream};
 use sward::{Builder, EngineKind, thread};
@@ -27,15 +27,7 @@ fn serve(listener: std::net::TcpListener, engine: EngineKind) -> io::Result<()> 
     unsafe { Builder::new().workers(1).engine(engine).run(accept)? }
 }
 
-fn upper(mut stream: TcpStream) -> io::Result<()> {
+fn upper(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = [0; BUFFER_BYTES];
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(());
-        }
-        buffer[..length].make_ascii_uppercase();
-        stream.write_all(&buffer[..length])?;
-    }
+    super::upper(stream, &mut [0; BUFFER_BYTES])
 }
