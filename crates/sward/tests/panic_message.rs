@@ -15,6 +15,8 @@ const SCENARIOS: &[Scenario] = &[
     Scenario::new("hook_before", hook_before, expect_hook_before),
     Scenario::new("hook_meanwhile", hook_meanwhile, expect_hook_meanwhile),
     Scenario::new("while_a_cancel_unwinds", while_a_cancel_unwinds, expect_once),
+    Scenario::new("hook_that_blocks", hook_that_blocks, expect_success),
+    Scenario::new("beside_one_that_unwinds", beside_one_that_unwinds, expect_its_name_once),
     Scenario::new("full_stream", names, expect_no_more_than_errors),
     Scenario::new("unread", many, expect_no_harm_when_unread),
 ];
@@ -191,4 +193,56 @@ fn expect_no_more_than_errors(scenario: &Scenario) {
     let full = File::options().write(true).open("/dev/full").expect("a stream that is full");
     let status = scenario.command().stderr(full).status().expect("a child");
     assert!(status.success(), "{status}");
+}
+
+/// Hooks that wait for a neighbour, on one worker: each lets the others run, and they panic in the meantime.
+fn hook_that_blocks() {
+    static LOG: sward::sync::Mutex<u32> = sward::sync::Mutex::new(0);
+    panic::set_hook(Box::new(|_| {
+        let mut log = LOG.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        thread::yield_now();
+        thread::sleep(std::time::Duration::from_millis(1));
+        *log += 1;
+    }));
+    on_workers(1, || {
+        let threads: Vec<_> = (0..20).map(|n| thread::spawn(move || panic!("expected: {n}"))).collect();
+        let panicked = threads.into_iter().map(|thread| thread.join()).filter(Result::is_err).count();
+        assert_eq!((panicked, *LOG.lock().unwrap()), (20, 20));
+        assert!(!std::thread::panicking());
+    });
+}
+
+fn expect_success(scenario: &Scenario) {
+    let output = scenario.command().output().expect("a child");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A panic while another thread of the worker is suspended in the middle of its own unwinding.
+fn beside_one_that_unwinds() {
+    struct Waits(sward::channel::Receiver<()>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.0.recv().unwrap();
+        }
+    }
+    on_workers(1, || {
+        let (sender, receiver) = sward::channel::unbounded();
+        let unwinds = thread::spawn(move || {
+            let _waits = Waits(receiver);
+            thread::park();
+        });
+        thread::yield_now();
+        unwinds.cancel();
+        (0..10).for_each(|_| thread::yield_now());
+        assert!(!unwinds.is_finished() && !std::thread::panicking());
+        let panics = Builder::new().name("bob".into()).spawn(|| panic!("beside")).unwrap();
+        assert!(panics.join().is_err());
+        sender.send(()).unwrap();
+        assert!(unwinds.join().is_err());
+    });
+}
+
+fn expect_its_name_once(scenario: &Scenario) {
+    let errors = errors_of(&mut scenario.command());
+    assert_eq!(without_numbers(&errors), message("bob", "beside") + NOTE, "{errors}");
 }
