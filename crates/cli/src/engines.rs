@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use sward::EngineKind;
 
 use crate::output;
@@ -24,4 +25,10 @@ impl Engines {
         }
         output::print(&table)
     }
+}
+
+/// Returns the parser of `--engine`, which lists the engines in the help.
+pub(crate) fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
+    let values = EngineKind::ALL.map(|kind| PossibleValue::new(kind.name()).help(kind.description()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<EngineKind>())
 }

@@ -12,6 +12,7 @@ use nix::sys::time::TimeValLike;
 use sward::EngineKind;
 use sward_server::{Bound, Connection, Model, Server, Summary, service};
 
+use crate::engines::engine_parser;
 use crate::{duration, output};
 
 /// The banner warns if the limit of descriptors is lower than this.
@@ -90,11 +91,6 @@ impl Service {
 fn model_parser() -> impl TypedValueParser<Value = Model> {
     let values = Model::ALL.map(|model| PossibleValue::new(model.name()).help(model.description()));
     PossibleValuesParser::new(values).try_map(|name| name.parse::<Model>())
-}
-
-fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
-    let values = EngineKind::ALL.map(|kind| PossibleValue::new(kind.name()));
-    PossibleValuesParser::new(values).try_map(|name| name.parse::<EngineKind>())
 }
 
 impl Serve {

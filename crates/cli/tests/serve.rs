@@ -24,27 +24,33 @@ use sward_testing::await_that;
 /// Defines a module for each model and engine, with each of the tests in it. They get the flags.
 macro_rules! for_each_model {
     ($($test:ident),* $(,)?) => {
-        for_each_model!(@each blocking, ["--model", "blocking"]; $($test),*);
-        for_each_model!(@each threads, ["--model", "threads"]; $($test),*);
-        for_each_model!(@each green_io_uring, ["--model", "green", "--engine", "io_uring"]; $($test),*);
-        for_each_model!(@each green_epoll, ["--model", "green", "--engine", "epoll"]; $($test),*);
-        for_each_model!(@each green_poll, ["--model", "green", "--engine", "poll"]; $($test),*);
-        for_each_model!(@each green_select, ["--model", "green", "--engine", "select"]; $($test),*);
-        for_each_model!(@each green_sigio, ["--model", "green", "--engine", "sigio"]; $($test),*);
-        for_each_model!(@each green_spin, ["--model", "green", "--engine", "spin"]; $($test),*);
-        for_each_model!(@each processes_io_uring, ["--model", "processes", "--engine", "io_uring"]; $($test),*);
-        for_each_model!(@each processes_epoll, ["--model", "processes", "--engine", "epoll"]; $($test),*);
-        for_each_model!(@each processes_poll, ["--model", "processes", "--engine", "poll"]; $($test),*);
-        for_each_model!(@each processes_select, ["--model", "processes", "--engine", "select"]; $($test),*);
-        for_each_model!(@each processes_sigio, ["--model", "processes", "--engine", "sigio"]; $($test),*);
-        for_each_model!(@each processes_spin, ["--model", "processes", "--engine", "spin"]; $($test),*);
+        model_tests!(blocking, ["--model", "blocking"], $($test)*);
+        model_tests!(threads, ["--model", "threads"], $($test)*);
+        mod green {
+            sward_testing::for_each_engine!(on_engines, "green" $($test)*);
+        }
+        mod processes {
+            sward_testing::for_each_engine!(on_engines, "processes" $($test)*);
+        }
     };
-    (@each $model:ident, $flags:expr; $($test:ident),*) => {
+}
+
+macro_rules! on_engines {
+    ($tests:tt $($(#[$documentation:meta])* $engine:ident $kind:ident $description:literal;)*) => {
+        $(on_engines! { @engine $engine $tests })*
+    };
+    (@engine $engine:ident ($model:literal $($test:ident)*)) => {
+        model_tests!($engine, ["--model", $model, "--engine", stringify!($engine)], $($test)*);
+    };
+}
+
+macro_rules! model_tests {
+    ($model:ident, $flags:expr, $($test:ident)*) => {
         mod $model {
             $(
                 #[test]
                 fn $test() {
-                    super::$test(&$flags)
+                    crate::$test(&$flags)
                 }
             )*
         }

@@ -36,17 +36,12 @@ pub(crate) enum Origin {
 impl Subject {
     /// Returns all of our own, in the order of tables and charts.
     pub(crate) fn own() -> Vec<Subject> {
-        let green = [
-            (EngineKind::IoUring, "green threads; the kernel completes reads and writes"),
-            (EngineKind::Epoll, "green threads; the kernel remembers what is watched"),
-            (EngineKind::Poll, "green threads; the whole list goes to the kernel each time"),
-            (EngineKind::Select, "green threads; a bit for each descriptor, both ways, each time"),
-            (EngineKind::Sigio, "green threads; a real-time signal says which descriptor is ready"),
-            (EngineKind::Spin, "green threads; asks every descriptor again and again, never sleeps"),
-        ];
-        let green = green.map(|(engine, text)| (engine.name(), text, Model::Green, Some(engine)));
+        let green = EngineKind::ALL.map(|engine| {
+            let text = format!("green threads; {}", engine.description());
+            (engine.name(), text, Model::Green, Some(engine))
+        });
         let others = [Model::Threads, Model::Blocking, Model::Processes];
-        let others = others.map(|model| (model.name(), model.description(), model, None));
+        let others = others.map(|model| (model.name(), model.description().to_owned(), model, None));
         green
             .into_iter()
             .chain(others)
@@ -54,7 +49,7 @@ impl Subject {
             .map(|(look, (name, text, model, engine))| Subject {
                 look,
                 name: name.to_owned(),
-                description: text.to_owned(),
+                description: text,
                 command: format!("sward {}", arguments(model, engine).join(" ")),
                 origin: Origin::Own { model, engine },
             })

@@ -1,31 +1,31 @@
-//! A socket address in the kernel's own shape, so that an operation may lend it to the kernel as it lends a buffer.
+//! A socket address in the kernel's own layout, so that an operation can pass its address to the kernel.
 //!
-//! It is as large as any address family needs. `length` says how much of it means something, in both directions.
+//! It has room for any address family. `length` says how much of it is in use, in both directions.
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Room for a socket address of any family, and the length of the one that is in it.
+/// A socket address of any family, with its length.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct SocketAddress {
-    /// The address, as `bind(2)`, `connect(2)` and `accept(2)` take and give it.
+    /// The address, as `bind(2)`, `connect(2)` and `accept(2)` use it.
     pub storage: libc::sockaddr_storage,
-    /// Bytes of `storage` that the address takes. A call that fills in an address is told the room here.
+    /// The bytes of `storage` that the address takes. For a call that fills in an address, the room that it has.
     pub length: libc::socklen_t,
 }
 
 impl SocketAddress {
-    /// The bytes that there is room for.
+    /// The largest length.
     pub const CAPACITY: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
-    /// No address yet, and room for any: what a call that fills in an address is given.
+    /// Returns no address with room for any, for a call that fills it in.
     pub fn empty() -> SocketAddress {
         // SAFETY: `sockaddr_storage` is plain integers, so all zeroes is a value of it (the family `AF_UNSPEC`).
         SocketAddress { storage: unsafe { mem::zeroed() }, length: Self::CAPACITY }
     }
 
-    /// The address, if its family is IPv4 or IPv6.
+    /// Returns the address if its family is IPv4 or IPv6.
     pub fn to_inet(&self) -> Option<SocketAddr> {
         match libc::c_int::from(self.storage.ss_family) {
             libc::AF_INET => {
@@ -43,7 +43,7 @@ impl SocketAddress {
         }
     }
 
-    /// An address that is all of `inner`.
+    /// Makes an address of `inner`.
     fn from_inner<T: FamilyAddress>(inner: T) -> SocketAddress {
         let mut address = SocketAddress::empty();
         // SAFETY: a `FamilyAddress` fits into `sockaddr_storage`, in size and in alignment.
@@ -52,7 +52,7 @@ impl SocketAddress {
         address
     }
 
-    /// The storage as the address of one family; `None` if `length` says that it is not all there.
+    /// Returns the storage as the address of one family; `None` if `length` says that it is incomplete.
     fn view<T: FamilyAddress>(&self) -> Option<&T> {
         let complete = self.length as usize >= mem::size_of::<T>();
         // SAFETY: a `FamilyAddress` fits into `sockaddr_storage`, and any bytes are a value of it.
@@ -66,9 +66,9 @@ impl SocketAddress {
 /// It is plain integers, and neither larger nor more strictly aligned than `sockaddr_storage`.
 unsafe trait FamilyAddress: Copy {}
 
-// SAFETY: the C library made `sockaddr_storage` to hold it, and it is plain integers.
+// SAFETY: `sockaddr_storage` is defined to hold it, and it is plain integers.
 unsafe impl FamilyAddress for libc::sockaddr_in {}
-// SAFETY: the C library made `sockaddr_storage` to hold it, and it is plain integers.
+// SAFETY: `sockaddr_storage` is defined to hold it, and it is plain integers.
 unsafe impl FamilyAddress for libc::sockaddr_in6 {}
 
 impl From<SocketAddr> for SocketAddress {

@@ -1,33 +1,40 @@
 //! epoll, edge-triggered: one registration for the life of a descriptor, and no system call to arm it again.
 //!
-//! A descriptor is registered for everything when it is first armed. That reports its present state as an edge, so
-//! nothing that happened before is lost. Every later edge is reported whether or not somebody waits, and the adapter
+//! A descriptor is registered for everything when it is first armed. The kernel then reports its present state as an edge, so
+//! nothing that happened before is lost. The kernel reports every later edge whether or not somebody waits, and the adapter
 //! remembers it.
 //!
-//! An event carries the descriptor and the low half of its identity. A registration can outlive its descriptor (a duplicate
-//! keeps the socket open after the number was closed and reused); its events have another identity and are dropped.
+//! An event carries the descriptor and the low half of its identity. A registration can outlive its descriptor, when a duplicate
+//! keeps the socket open after the number was closed and reused. Its events have another identity, and the poller drops them.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use crate::engine::Waker;
+use crate::abi;
+use crate::engine::{Engine, Waker};
 use crate::event_fd::EventFd;
+use crate::kind::EngineKind;
+use crate::open_error::OpenError;
 use crate::operation::{Interest, Source};
-use crate::readiness::{Poller, Ready};
-use crate::timeout;
+use crate::readiness::{Poller, Readiness, Ready};
 
-/// Collected at once. What is beyond them comes with the next poll.
+/// The most events that one poll collects. The next poll collects the rest.
 const EVENTS_MAX: usize = 1024;
 
-/// The data of the waker's registration. No identity comes with a descriptor of -1.
+/// The data of the waker's registration. No source has a descriptor of -1.
 const WAKE: u64 = u64::MAX;
 
 const EVERYTHING: i32 = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLOUT | libc::EPOLLET;
 
+/// Opens the engine.
+pub(crate) fn open() -> Result<Box<dyn Engine>, OpenError> {
+    Readiness::open(EngineKind::Epoll, "epoll_create1", Epoll::new())
+}
+
 /// The poller over epoll.
-pub(crate) struct Epoll {
+struct Epoll {
     epoll: OwnedFd,
     wake: EventFd,
     /// By descriptor number: the identity under which it is registered here, 0 if it is not.
@@ -39,8 +46,7 @@ pub(crate) struct Epoll {
 }
 
 impl Epoll {
-    /// Opens an epoll instance.
-    pub(crate) fn new() -> io::Result<Epoll> {
+    fn new() -> io::Result<Epoll> {
         // SAFETY: no memory is involved.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -75,7 +81,7 @@ impl Epoll {
         let epoll = self.epoll.as_raw_fd();
         let events = self.events.as_mut_ptr();
         let count = if self.has_nanoseconds {
-            let limit = timeout.map(timeout::timespec);
+            let limit = timeout.map(abi::timespec);
             // SAFETY: there is room for EVENTS_MAX events; the timespec is null or valid; no signal mask.
             unsafe {
                 libc::syscall(
@@ -83,7 +89,7 @@ impl Epoll {
                     epoll,
                     events,
                     EVENTS_MAX as i32,
-                    timeout::pointer(&limit),
+                    abi::pointer(&limit),
                     ptr::null::<libc::sigset_t>(),
                     0,
                 ) as i32
@@ -110,10 +116,6 @@ impl Epoll {
 }
 
 impl Poller for Epoll {
-    fn name(&self) -> &'static str {
-        "epoll"
-    }
-
     fn arm(&mut self, source: Source, _: Interest) -> io::Result<()> {
         let index = source.fd as usize;
         if index >= self.registered.len() {
@@ -141,7 +143,7 @@ impl Poller for Epoll {
             && *id == source.id
         {
             *id = 0;
-            // It fails if the descriptor is closed already. Then the kernel has forgotten it, or its events are stale.
+            // This fails if the descriptor is closed already. Then the kernel has forgotten it, or its events are stale.
             let _ = self.control(libc::EPOLL_CTL_DEL, source.fd, 0, 0);
         }
     }
@@ -149,7 +151,8 @@ impl Poller for Epoll {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.collect(timeout)?;
         for event in &self.events {
-            let (events, data) = (event.events as i32, event.u64);
+            // epoll's bits are those of `poll(2)`.
+            let (events, data) = (event.events as i16, event.u64);
             if data == WAKE {
                 self.system_calls += 1;
                 self.wake.drain();
@@ -158,11 +161,8 @@ impl Poller for Epoll {
             let fd = data as u32 as RawFd;
             let id = self.registered[fd as usize];
             if data == data_of(Source { fd, id }) {
-                ready.push(Ready {
-                    source: Source { fd, id },
-                    interest: directions(events),
-                    hangup: hangup(events),
-                });
+                let (interest, hangup) = (abi::directions(events), abi::is_hangup(events));
+                ready.push(Ready { source: Source { fd, id }, interest, hangup });
             }
         }
         Ok(())
@@ -177,27 +177,13 @@ impl Poller for Epoll {
     }
 }
 
-/// The low half of the identity above the descriptor.
+/// Returns the data of a registration: the low half of the identity above the descriptor.
 fn data_of(source: Source) -> u64 {
     source.id << 32 | u64::from(source.fd as u32)
 }
 
-fn directions(events: i32) -> Interest {
-    let mut interest = Interest::NONE;
-    if events & (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0 {
-        interest = interest.union(Interest::READ);
-    }
-    if events & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) != 0 {
-        interest = interest.union(Interest::WRITE);
-    }
-    interest
-}
-
-fn hangup(events: i32) -> bool {
-    events & (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0
-}
-
-/// Rounded up, so that a wait never ends just before its time and is begun again and again; -1: without limit.
+/// Returns `timeout` in milliseconds, -1 for no limit. It is rounded up; otherwise a wait would end just before its time and start
+/// again and again.
 fn milliseconds(timeout: Option<Duration>) -> i32 {
     timeout.map_or(-1, |timeout| i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX))
 }

@@ -1,8 +1,10 @@
-//! An engine for tests: does what the one inside does, but late, in parts, in another order, and with faults. By seed.
+//! An engine for tests: it does what the engine inside does, but late, in parts, in another order, and with faults, by a seed.
 //!
-//! It keeps the contract of `engine.rs`, and asks more of those who rely on it than a quiet machine ever does. Only with the cargo feature
-//! `stress`; with `SWARD_FAULTS=SEED` in the environment, every engine that is opened is wrapped. With `SWARD_FAULTS="SEED whole"` counts
-//! and lent buffers come as the inner engine gives them, for tests that know how many bytes they get.
+//! It keeps the contract of `engine.rs`, and tests its callers harder than a quiet machine does. It needs the cargo feature
+//! `stress`; with `SWARD_FAULTS=SEED` in the environment, it wraps every engine that is opened. With `SWARD_FAULTS="SEED whole"`,
+//! counts and provided buffers stay as they are, for tests that know how many bytes they get.
+//!
+//! It is also the first foreign engine: it uses what this crate makes public and nothing else of the seam.
 //!
 //! ```text
 //!            submit                  begin                  inner.wait                   wait
@@ -13,17 +15,17 @@
 //!
 //! | what | how |
 //! |---|---|
-//! | late | a request reaches the inner engine some waits later; so does a cancel; a completion is held for some waits |
-//! | out of order | what is handed back by one wait is shuffled |
+//! | late | a request or a cancel reaches the inner engine some waits later; a completion is held for some waits |
+//! | out of order | the operations that one wait hands back are shuffled |
 //! | in parts | the length of a stream's receive or send is cut, down to one byte |
-//! | `ENOBUFS` | no buffer is lent, at times |
-//! | `EINTR` | signals interrupt the engine's thread, again and again (`faulty/pest.rs`), so that the kernel itself says so |
-//! | for no reason | a wait returns without having slept |
+//! | `ENOBUFS` | at times, no buffer is provided |
+//! | `EINTR` | signals interrupt the engine's thread again and again (`faulty/interrupter.rs`), so that the kernel itself returns it |
+//! | spurious | a wait returns without having slept |
 //!
 //! The inner engine never sees the caller's operation, but a *shadow* of it with the altered request. The shadow's waiter is the
-//! caller's operation, which stays where it is until it has been handed back, and that is after the shadow has completed.
+//! caller's operation. That one stays where it is until it is handed back, which is after the shadow has completed.
 
-mod pest;
+mod interrupter;
 
 use std::collections::HashMap;
 use std::io;
@@ -31,40 +33,40 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::engine::{Engine, Submitted, Waker};
-use crate::faulty::pest::Pest;
-use crate::multishot_receive::MultishotReceive;
-use crate::operation::{Completed, Operation, Request, Source};
-use crate::provided_buffer::ProvidedBuffer;
+use self::interrupter::Interrupter;
+use crate::abi::{has_file_type, socket_option};
+use crate::{
+    Completed, Engine, MultishotReceive, Operation, ProvidedBuffer, Request, Source, Submitted, Waker,
+};
 
-/// See the head of this file.
+/// An engine that is late, partial and out of order. The file's head describes it.
 pub struct Faulty {
-    /// Dropped first: afterwards the kernel knows no shadow any more.
+    /// Dropped first. Afterwards the kernel knows no shadow any more.
     inner: Box<dyn Engine>,
     dice: Dice,
-    /// No counts are cut, and no buffers refused.
+    /// Counts are not cut, and buffers not refused.
     whole: bool,
-    /// With the inner engine, by the address of the caller's operation.
+    /// Operations of the inner engine, by the address of the caller's operation.
     shadows: HashMap<NonNull<Operation>, Box<Shadow>>,
-    /// Submitted by the caller, and not to the inner engine yet.
+    /// Operations that the inner engine has not been told of yet.
     late: Vec<NonNull<Operation>>,
-    /// Cancelled by the caller; the inner engine has not been told yet.
+    /// Cancels that the inner engine has not been told of yet.
     cancels: Vec<NonNull<Operation>>,
-    /// Over, with how many waits it is still held.
+    /// Operations that are over, each with the number of waits for which it is still held.
     held: Vec<(NonNull<Operation>, u64)>,
-    _pest: Pest,
+    _interrupter: Interrupter,
 }
 
 /// What the inner engine works on in place of the caller's operation.
 struct Shadow {
     operation: Operation,
-    /// The one part of `message`, if the request has been cut.
+    /// The only part of `message`, if the request has been cut.
     part: libc::iovec,
     message: libc::msghdr,
 }
 
 impl Faulty {
-    /// Wraps `inner`, for the thread that has opened it. The same seed brings the same faults, as far as the kernel allows.
+    /// Wraps `inner`, on the thread that has opened it. The same seed brings the same faults, as far as the kernel allows.
     pub fn new(inner: Box<dyn Engine>, seed: u64) -> Faulty {
         Faulty {
             inner,
@@ -74,11 +76,11 @@ impl Faulty {
             late: Vec::new(),
             cancels: Vec::new(),
             held: Vec::new(),
-            _pest: Pest::new(seed),
+            _interrupter: Interrupter::new(seed),
         }
     }
 
-    /// The same, with whole counts and all buffers.
+    /// Leaves counts whole and refuses no buffer.
     #[must_use]
     pub fn whole(self) -> Faulty {
         Faulty { whole: true, ..self }
@@ -87,7 +89,7 @@ impl Faulty {
     /// Wraps `inner` if `SWARD_FAULTS` says so, each with a seed of its own.
     ///
     /// # Panics
-    /// If the variable does not begin with a number.
+    /// The variable does not begin with a number.
     pub(crate) fn wrap(inner: Box<dyn Engine>) -> Box<dyn Engine> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let Ok(faults) = std::env::var("SWARD_FAULTS") else { return inner };
@@ -144,7 +146,7 @@ impl Faulty {
         self.held.push((operation, waits));
     }
 
-    /// Does what has been put off.
+    /// Tells the inner engine what it has not been told yet.
     fn catch_up(&mut self) {
         for operation in std::mem::take(&mut self.late) {
             if self.dice.one_in(3) {
@@ -164,7 +166,7 @@ impl Faulty {
         }
     }
 
-    /// Hands back what has been held for long enough, in any order.
+    /// Hands back the operations that were held long enough, in random order.
     fn release(&mut self, completed: &mut Completed) {
         let mut free = Vec::new();
         self.held.retain_mut(|(operation, waits)| {
@@ -191,8 +193,8 @@ impl Engine for Faulty {
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
         // SAFETY: the caller keeps the operation in place until it has been handed back.
         let submitted = unsafe { operation.as_ref() };
-        let lends = matches!(submitted.request, Request::ReceiveProvided { .. });
-        if lends && !self.whole && self.dice.one_in(8) {
+        let is_provided = matches!(submitted.request, Request::ReceiveProvided { .. });
+        if is_provided && !self.whole && self.dice.one_in(8) {
             submitted.set_result(-libc::ENOBUFS);
             self.hold(operation);
             return Submitted::Pending;
@@ -268,7 +270,7 @@ impl Engine for Faulty {
 }
 
 impl Shadow {
-    /// Makes the request ask for less, where less may come of it at any time.
+    /// Makes the request ask for less, where the kernel may always return less.
     ///
     /// # Safety
     /// The pointers of the request are valid.
@@ -305,7 +307,7 @@ impl Shadow {
         self.message.msg_iovlen = 1;
     }
 
-    /// Gives the caller's message what the kernel has written into ours.
+    /// Copies what the kernel has written to our message to the caller's.
     ///
     /// # Safety
     /// `request` is the one that this is the shadow of, and its message is valid.
@@ -323,7 +325,7 @@ impl Shadow {
     }
 }
 
-/// The beginning of the first part of a message that has nothing but parts.
+/// Returns the beginning of the first part of a message without control data.
 ///
 /// # Safety
 /// The message is valid, and so is what it points to.
@@ -338,31 +340,19 @@ unsafe fn part_of(message: &libc::msghdr, dice: &mut Dice) -> Option<libc::iovec
 }
 
 fn is_stream(source: Source) -> bool {
-    let mut kind = 0;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `kind`.
-    let returned = unsafe {
-        let kind = (&raw mut kind).cast();
-        libc::getsockopt(source.fd, libc::SOL_SOCKET, libc::SO_TYPE, kind, &raw mut length)
-    };
-    returned == 0 && kind == libc::SOCK_STREAM
+    socket_option(source.fd, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
 }
 
 fn is_pipe(source: Source) -> bool {
-    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `status` has room for what fstat writes, and is read only if it has been written.
-    unsafe {
-        libc::fstat(source.fd, status.as_mut_ptr()) == 0
-            && status.assume_init().st_mode & libc::S_IFMT == libc::S_IFIFO
-    }
+    has_file_type(source.fd, libc::S_IFIFO)
 }
 
-/// Random numbers (xorshift64*).
+/// A generator of random numbers (xorshift64*).
 pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Dice {
-        // Neighbouring seeds shall have nothing in common, and 0 is the one state that never changes.
+        // Neighbouring seeds must have nothing in common, and 0 is the one state that never changes.
         Dice(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -377,7 +367,7 @@ impl Dice {
         self.below(chances) == 0
     }
 
-    /// At least 1, unless there is nothing.
+    /// Returns a part of `length`: at least 1, unless it is 0.
     fn part_of(&mut self, length: usize) -> usize {
         match length {
             0 => 0,

@@ -1,4 +1,4 @@
-//! The engines by name: all that there are, and what a user says of them. `open.rs` opens them.
+//! The list of engines, their names, and how users name one. `open.rs` opens them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,46 +6,65 @@ use std::str::FromStr;
 /// The environment variable that names an engine.
 const VARIABLE: &str = "SWARD_ENGINE";
 
-/// The kernel's ways of I/O, one engine each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EngineKind {
-    /// True asynchronous I/O: requests and completions in shared rings. Linux 5.11 and newer.
-    IoUring,
-    /// Edge-triggered readiness.
-    Epoll,
-    /// Readiness by `ppoll(2)`: the whole set goes to the kernel at each wait.
-    Poll,
-    /// Readiness by `pselect6(2)`: as poll, in bitmaps.
-    Select,
-    /// Signal-driven I/O: the kernel queues a real-time signal for each change.
-    Sigio,
-    /// No waiting at all: every call is tried again and again. Costs a whole CPU.
-    Spin,
-}
-
-impl EngineKind {
-    /// Every kind, the preferred ones first.
-    pub const ALL: [EngineKind; 6] = [
-        EngineKind::IoUring,
-        EngineKind::Epoll,
-        EngineKind::Poll,
-        EngineKind::Select,
-        EngineKind::Sigio,
-        EngineKind::Spin,
-    ];
-
-    /// The name by which a user asks for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            EngineKind::IoUring => "io_uring",
-            EngineKind::Epoll => "epoll",
-            EngineKind::Poll => "poll",
-            EngineKind::Select => "select",
-            EngineKind::Sigio => "sigio",
-            EngineKind::Spin => "spin",
+/// Passes the list of engines to a macro: the only place where it is written down.
+///
+/// To add an engine, write its file, with a function `open`, and its line here: the module, which is also the name that users
+/// know, then the variant of [`EngineKind`] and a description for help texts. The preferred engines come first.
+///
+/// `for_each_engine!(callback, context…)` expands to `callback! { (context…) line; line; … }`, where each line is
+/// `/// documentation`, `module Variant "description"`. It stands where items stand, not in an expression.
+#[macro_export]
+macro_rules! for_each_engine {
+    ($callback:path $(, $($context:tt)*)?) => {
+        $callback! {
+            ($($($context)*)?)
+            /// True asynchronous I/O: requests and completions in shared rings. Linux 5.11 and newer.
+            io_uring IoUring "the kernel completes reads and writes";
+            /// Edge-triggered readiness: a descriptor is registered once.
+            epoll Epoll "the kernel remembers what is watched";
+            /// Readiness by `ppoll(2)`: the whole set goes to the kernel at each wait.
+            poll Poll "the whole list goes to the kernel each time";
+            /// Readiness by `pselect6(2)`: like poll, with bitmaps.
+            select Select "a bit for each descriptor, both ways, each time";
+            /// Signal-driven I/O: the kernel queues a real-time signal for each change.
+            sigio Sigio "a real-time signal says which descriptor is ready";
+            /// Busy polling: tries every call again and again, never sleeps, and costs a whole CPU.
+            spin Spin "asks every descriptor again and again, never sleeps";
         }
-    }
+    };
 }
+
+macro_rules! define_engine_kind {
+    (() $($(#[$documentation:meta])* $module:ident $Kind:ident $description:literal;)*) => {
+        /// The kernel's ways of I/O. There is one engine for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum EngineKind {
+            $($(#[$documentation])* $Kind,)*
+        }
+
+        impl EngineKind {
+            /// All kinds, the preferred ones first.
+            pub const ALL: [EngineKind; [$(EngineKind::$Kind),*].len()] = [$(EngineKind::$Kind),*];
+
+            /// Returns the name by which users ask for this kind, such as `io_uring`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(EngineKind::$Kind => stringify!($module),)*
+                }
+            }
+
+            /// Returns what sets this kind apart, in a few words.
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(EngineKind::$Kind => $description,)*
+                }
+            }
+        }
+    };
+}
+
+for_each_engine!(define_engine_kind);
 
 impl fmt::Display for EngineKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,21 +81,21 @@ impl FromStr for EngineKind {
     }
 }
 
-/// What the user said about the engine.
+/// The engine that a user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// Nothing: io_uring, or else epoll.
+    /// The best engine that opens: io_uring, or else epoll.
     #[default]
     Default,
-    /// This one and no other.
+    /// This engine and no other.
     Named(EngineKind),
 }
 
 impl Choice {
-    /// Reads `SWARD_ENGINE`. Unset, empty and `default` are [`Choice::Default`].
+    /// Reads the environment variable `SWARD_ENGINE`. Unset, empty and `default` mean [`Choice::Default`].
     ///
     /// # Errors
-    /// It names no engine. The error lists those that there are.
+    /// The variable names no engine. The error lists the names.
     pub fn from_environment() -> Result<Choice, UnknownEngine> {
         let Some(value) = std::env::var_os(VARIABLE) else { return Ok(Choice::Default) };
         let name = value.to_string_lossy();
@@ -87,7 +106,7 @@ impl Choice {
 impl FromStr for Choice {
     type Err = UnknownEngine;
 
-    /// As [`EngineKind`], and the empty string or `default` for [`Choice::Default`].
+    /// Parses the name of an engine; the empty string and `default` mean [`Choice::Default`].
     fn from_str(name: &str) -> Result<Choice, UnknownEngine> {
         match name {
             "" | "default" => Ok(Choice::Default),
@@ -105,10 +124,10 @@ impl fmt::Display for Choice {
     }
 }
 
-/// A name that no engine has.
+/// The error of parsing a name that no engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownEngine {
-    /// Where the name stood, for the message: empty, or ending in `: `.
+    /// The source of the name, for the message: empty, or ending in `: `.
     origin: &'static str,
     name: String,
 }

@@ -1,9 +1,9 @@
 //! I/O engines for green threads: requests go in, completions come out.
 //!
-//! One trait, [`Engine`], is shaped like a completion queue, since a green thread that waits for its completion may lend
-//! the kernel a buffer on its own stack. io_uring is that shape already. Readiness kernels (epoll, poll, select,
-//! SIGIO, busy polling) are an adapter under it: `readiness.rs` turns any [`Poller`] into an [`Engine`], so each of
-//! them is one short file.
+//! The trait [`Engine`] has the shape of a completion queue, since a green thread that waits for its completion can lend
+//! the kernel a buffer on its own stack. io_uring has that shape already. Readiness kernels (epoll, poll, select, SIGIO,
+//! busy polling) are an adapter under it: `readiness.rs` turns any [`Poller`] into an [`Engine`], so that each of them is one
+//! short file.
 //!
 //! ```text
 //!              Engine: submit · cancel · wait · waker
@@ -15,9 +15,10 @@
 //!                            epoll.rs  poll.rs  select.rs  sigio.rs  spin.rs
 //! ```
 //!
-//! Which engine runs is chosen in one place, [`EngineKind::open`]. Who waits for data need not bring a buffer: a [`MultishotReceive`] is filled
-//! from those that the engine lends.
+//! Which engine runs is chosen in one place, [`EngineKind::open`]; [`for_each_engine!`] has the list. The contract of an engine, with an
+//! example, stands with the trait [`Engine`]: other crates may implement it, too.
 
+mod abi;
 mod address;
 mod engine;
 mod epoll;
@@ -38,7 +39,7 @@ mod readiness;
 mod select;
 mod sigio;
 mod spin;
-mod timeout;
+mod wake_flag;
 
 pub use address::SocketAddress;
 pub use engine::{Engine, Submitted, Wake, Waker};

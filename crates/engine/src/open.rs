@@ -1,34 +1,32 @@
-//! Which engine runs. The choice is made at run time, and here alone: in [`EngineKind::open`].
+//! Which engine runs. The choice is made at run time, and only here: in [`EngineKind::open`].
 //!
-//! An engine that was asked for by name opens or fails with the reason. Only [`Choice::Default`] falls back, and it
-//! hands the reason to its caller, who says it once.
+//! An engine that was asked for by name opens, or fails and says why. Only [`Choice::Default`] falls back. It hands the reason
+//! to the caller, who reports it once.
 
 use crate::engine::Engine;
-use crate::epoll::Epoll;
-use crate::io_uring::IoUring;
+use crate::for_each_engine;
 use crate::kind::{Choice, EngineKind};
 use crate::open_error::OpenError;
-use crate::poll::Poll;
-use crate::readiness::Readiness;
-use crate::select::Select;
-use crate::sigio::Sigio;
-use crate::spin::Spin;
+
+macro_rules! define_open {
+    (() $($(#[$documentation:meta])* $module:ident $Kind:ident $description:literal;)*) => {
+        fn open(kind: EngineKind) -> Result<Box<dyn Engine>, OpenError> {
+            match kind {
+                $(EngineKind::$Kind => crate::$module::open(),)*
+            }
+        }
+    };
+}
+
+for_each_engine!(define_open);
 
 impl EngineKind {
-    /// Opens an engine for the calling thread, which is the one that uses and drops it.
+    /// Opens an engine for the calling thread, which is the thread that uses and drops it.
     ///
     /// # Errors
-    /// The kernel refuses, or has too few resources left.
+    /// The kernel refuses, or is short of descriptors or memory. The message names the step and says what to do.
     pub fn open(self) -> Result<Box<dyn Engine>, OpenError> {
-        let failed = |attempted| move |cause| OpenError::new(self, attempted, cause);
-        let engine: Box<dyn Engine> = match self {
-            EngineKind::IoUring => Box::new(IoUring::open()?),
-            EngineKind::Epoll => Box::new(Readiness::new(Epoll::new().map_err(failed("epoll_create1"))?)),
-            EngineKind::Poll => Box::new(Readiness::new(Poll::new().map_err(failed("eventfd"))?)),
-            EngineKind::Select => Box::new(Readiness::new(Select::new().map_err(failed("eventfd"))?)),
-            EngineKind::Sigio => Box::new(Readiness::new(Sigio::new().map_err(failed("signal set-up"))?)),
-            EngineKind::Spin => Box::new(Readiness::new(Spin::new().map_err(failed("set-up"))?)),
-        };
+        let engine = open(self)?;
         #[cfg(feature = "stress")]
         let engine = crate::faulty::Faulty::wrap(engine);
         Ok(engine)
@@ -42,10 +40,10 @@ impl EngineKind {
         }
     }
 
-    /// Whether [`open`](EngineKind::open) works here and now. It is tried.
+    /// Checks that [`open`](EngineKind::open) works here and now, by opening an engine.
     ///
     /// # Errors
-    /// The same as those of [`open`](EngineKind::open).
+    /// Those of [`open`](EngineKind::open).
     pub fn available(self) -> Result<(), OpenError> {
         self.open().map(drop)
     }

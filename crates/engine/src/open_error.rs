@@ -1,11 +1,11 @@
-//! Why an engine did not open: the step, what the kernel said of it, and what the user can do.
+//! The error of opening an engine: the step that failed, the kernel's answer, and what the user can do.
 
 use std::fmt;
 use std::io;
 
 use crate::kind::EngineKind;
 
-/// Why an engine did not open.
+/// The error of opening an engine. Its message says what the user can do.
 #[derive(Debug)]
 pub struct OpenError {
     kind: EngineKind,
@@ -14,22 +14,22 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// `attempted` is the step, as a system call where it is one.
+    /// Makes an error of `cause`. `attempted` names the step, by its system call if it is one.
     pub(crate) fn new(kind: EngineKind, attempted: &'static str, cause: io::Error) -> OpenError {
         OpenError { kind, attempted, cause }
     }
 
-    /// The engine that did not open.
+    /// Returns the engine that did not open.
     pub fn kind(&self) -> EngineKind {
         self.kind
     }
 
-    /// What the kernel said.
+    /// Returns the kernel's answer.
     pub fn cause(&self) -> &io::Error {
         &self.cause
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     fn advice(&self) -> String {
         match (self.cause.raw_os_error(), self.kind) {
             (Some(libc::EMFILE | libc::ENFILE), _) => {
@@ -48,10 +48,10 @@ impl OpenError {
                 "this kernel has no io_uring, or hides it; choose epoll".to_owned()
             }
             (Some(libc::ENOMEM), EngineKind::IoUring) => {
-                "memory that may be locked is short; raise the limit (ulimit -l), or choose epoll".to_owned()
+                "the limit on locked memory is too low; raise it (ulimit -l), or choose epoll".to_owned()
             }
             (Some(libc::EBUSY), EngineKind::Sigio) => {
-                "a thread can have only one, and this one has it already".to_owned()
+                "a thread can have only one sigio engine, and this thread has one already".to_owned()
             }
             (_, EngineKind::Epoll) => "choose poll".to_owned(),
             _ => "choose epoll".to_owned(),
@@ -69,7 +69,7 @@ impl fmt::Display for OpenError {
 // The message has the cause in it already, so it is not a source as well: a report would print it twice.
 impl std::error::Error for OpenError {}
 
-/// The sysctl that forbids io_uring, if it does: 1 for processes outside a group, 2 for all.
+/// Returns the value of the sysctl that forbids io_uring, if it does: 1 for processes outside a group, 2 for all.
 fn io_uring_disabled() -> Option<String> {
     let value = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
     let value = value.trim();

@@ -1,7 +1,7 @@
 //! One I/O request on its way through an engine.
 //!
 //! An [`Operation`] lives in the frame of the suspended caller. While it is in flight, the kernel may hold its
-//! address (it is io_uring's `user_data`) and the address of the buffers that its [`Request`] names, so the frame
+//! address (it is io_uring's `user_data`) and the address of the buffers that its [`Request`] names. So the frame
 //! neither returns, unwinds nor is freed before the operation has completed.
 //!
 //! ```text
@@ -20,8 +20,8 @@ use crate::multishot_receive::MultishotReceive;
 
 /// A descriptor as an engine knows it: the number, and an identity that is never used again.
 ///
-/// A descriptor number is reused as soon as it is closed. The identity tells the engine that what it remembers of
-/// the number belongs to another socket and must be forgotten.
+/// The kernel reuses a descriptor number as soon as it is closed. By the identity, the engine knows that what it remembers of
+/// the number belongs to another socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The descriptor. The owner of the `Source` keeps it open while an operation uses it.
@@ -31,7 +31,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Gives the open descriptor `fd` a new identity. Call it once for each object that owns a descriptor.
+    /// Returns a source with a new identity for the open descriptor `fd`. Call it once for each object that owns a descriptor.
     pub fn new(fd: RawFd) -> Source {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Source { fd, id: NEXT.fetch_add(1, Ordering::Relaxed) }
@@ -52,31 +52,36 @@ impl Interest {
     /// Both directions.
     pub const BOTH: Interest = Interest(3);
 
-    /// Whether every direction of `other` is in `self`.
+    /// Returns whether every direction of `other` is in `self`.
     pub fn contains(self, other: Interest) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether no direction is set.
+    /// Returns whether no direction is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The directions that are in either.
+    /// Returns the directions that are in either set.
     pub fn union(self, other: Interest) -> Interest {
         Interest(self.0 | other.0)
     }
 
-    /// The directions of `self` that are not in `other`.
+    /// Returns the directions that are in both sets.
+    pub fn intersection(self, other: Interest) -> Interest {
+        Interest(self.0 & other.0)
+    }
+
+    /// Returns the directions of `self` that are not in `other`.
     pub fn without(self, other: Interest) -> Interest {
         Interest(self.0 & !other.0)
     }
 }
 
-/// What is asked of the kernel. Each variant is one system call, and its result is that call's: a count, a
-/// descriptor or 0, or a negative errno.
+/// What an operation asks of the kernel. Each variant is one system call and has that call's result: a count, a descriptor or 0,
+/// or a negative errno.
 ///
-/// Pointers are valid for the length that stands beside them until the operation has completed.
+/// Each pointer is valid for the length beside it until the operation has completed.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the fields are the parameters of the call, which its manual page explains")]
 pub enum Request {
@@ -88,23 +93,23 @@ pub enum Request {
     Receive { socket: Source, buffer: *mut u8, length: usize, flags: i32 },
     /// `send(2)`. `MSG_NOSIGNAL` is always added.
     Send { socket: Source, buffer: *const u8, length: usize, flags: i32 },
-    /// `recv(2)` into a buffer that the engine lends: while there is no data, there is no buffer. A result above 0 is the length of
-    /// the buffer that may be taken from the feed, and must be taken before the next such request; `-ENOBUFS` says that all are lent.
+    /// `recv(2)` into a buffer that the engine provides once there is data. A result above 0 is the length of the buffer, which the
+    /// caller takes from `multishot` before the next such request. `-ENOBUFS` means that the engine has no buffer left.
     ReceiveProvided { socket: Source, multishot: *const MultishotReceive },
     /// `recvmsg(2)`.
     ReceiveMessage { socket: Source, message: *mut libc::msghdr, flags: i32 },
     /// `sendmsg(2)`. `MSG_NOSIGNAL` is always added.
     SendMessage { socket: Source, message: *const libc::msghdr, flags: i32 },
-    /// `read(2)` on something that can make one wait: a pipe or a terminal.
+    /// `read(2)` on a file that can block: a pipe or a terminal.
     Read { file: Source, buffer: *mut u8, length: usize },
-    /// `write(2)` on something that can make one wait: a pipe or a terminal.
+    /// `write(2)` on a file that can block: a pipe or a terminal.
     Write { file: Source, buffer: *const u8, length: usize },
     /// `poll(2)` on one descriptor. The result is a set of `POLLIN`, `POLLOUT`, `POLLERR`, `POLLHUP`.
     Poll { source: Source, interest: Interest },
 }
 
 impl Request {
-    /// The descriptor that the request is about.
+    /// Returns the descriptor that the request is about.
     pub fn source(&self) -> Source {
         match *self {
             Request::Accept { listener: source, .. }
@@ -120,7 +125,7 @@ impl Request {
         }
     }
 
-    /// The direction that has to become ready before the request can make progress.
+    /// Returns the direction that has to be ready before the request can make progress.
     pub fn interest(&self) -> Interest {
         match *self {
             Request::Accept { .. }
@@ -137,47 +142,53 @@ impl Request {
     }
 }
 
-/// A request, its result, and the one who waits for it.
+/// A request, its result, and a pointer to whoever waits for it.
 #[derive(Debug)]
 pub struct Operation {
-    /// What is asked.
+    /// What the kernel is asked for.
     pub request: Request,
-    /// Handed back untouched with the completion: whom to wake.
+    /// For the submitter, who finds by it whom to wake. The engine does not look at it.
     waiter: *const (),
     /// The result. Written by the engine, once, before it hands the operation back.
     result: Cell<i32>,
-    /// The engine's while in flight: the next operation of the list that this one is on.
-    pub(crate) link: Cell<Option<NonNull<Operation>>>,
-    /// The engine's while in flight: how far a request of several steps has come.
-    pub(crate) step: Cell<u8>,
+    /// The next operation of the list that this one is on.
+    link: Cell<Option<NonNull<Operation>>>,
+    /// For the engine, while the operation is in flight.
+    step: Cell<u8>,
 }
 
 impl Operation {
-    /// Prepares `request`. `waiter` comes back with the completion and is not looked at.
+    /// Prepares `request`. `waiter` comes back with the completion, and the engine does not look at it.
     pub fn new(request: Request, waiter: *const ()) -> Operation {
         Operation { request, waiter, result: Cell::new(0), link: Cell::new(None), step: Cell::new(0) }
     }
 
-    /// What the submitter gave to [`Operation::new`].
+    /// Returns the pointer that the submitter passed to [`Operation::new`].
     pub fn waiter(&self) -> *const () {
         self.waiter
     }
 
-    /// The system call's result, or a negative errno. `-ECANCELED` if a cancel came first. Meaningful only once
-    /// the operation has completed.
+    /// Returns the system call's result or a negative errno, which is `-ECANCELED` if a cancel came first. It has a meaning only
+    /// after the operation has completed.
     pub fn result(&self) -> i32 {
         self.result.get()
     }
 
-    /// For engines: the result, before the operation is handed back.
+    /// Sets the result. For engines, before they hand the operation back.
     pub fn set_result(&self, result: i32) {
         self.result.set(result);
+    }
+
+    /// Returns a byte for the engine's own use while the operation is in flight, such as how far a request of several steps has
+    /// come. The engine sets it when the operation is submitted.
+    pub fn step(&self) -> &Cell<u8> {
+        &self.step
     }
 }
 
 /// A first-in first-out list of operations, linked through the operations themselves.
 ///
-/// Whoever pushes an operation keeps it where it is until it is popped; see [`Completed::push`].
+/// An operation on the list stays where it is until it is popped; see [`Completed::push`].
 #[derive(Debug)]
 pub struct Completed {
     head: Option<NonNull<Operation>>,
@@ -191,17 +202,17 @@ impl Default for Completed {
 }
 
 impl Completed {
-    /// An empty list.
+    /// Creates an empty list.
     pub const fn new() -> Completed {
         Completed { head: None, tail: ptr::null() }
     }
 
-    /// Whether the list has no operation.
+    /// Returns whether the list has no operation.
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
     }
 
-    /// Puts `operation` at the end.
+    /// Appends `operation`.
     ///
     /// # Safety
     /// `operation` is on no list, and stays where it is until it has been popped.
@@ -217,7 +228,7 @@ impl Completed {
         self.tail = operation.as_ptr();
     }
 
-    /// Takes the first operation.
+    /// Removes and returns the first operation.
     pub fn pop(&mut self) -> Option<NonNull<Operation>> {
         let first = self.head?;
         // SAFETY: it was pushed and not popped, so it is where it was.
@@ -225,12 +236,19 @@ impl Completed {
         Some(first)
     }
 
-    /// The first operation, which stays on the list.
+    /// Returns the first operation, which stays on the list.
     pub fn first(&self) -> Option<NonNull<Operation>> {
         self.head
     }
 
-    /// Takes out `operation`, wherever it stands; false if it is not on the list. Costs a walk.
+    /// Returns the operations, first to last.
+    pub fn iter(&self) -> impl Iterator<Item = &Operation> {
+        // SAFETY: an operation was pushed and not popped, so it is where it was. Nobody pops while the list is borrowed.
+        let operation = |link: NonNull<Operation>| unsafe { &*link.as_ptr() };
+        std::iter::successors(self.head.map(operation), move |last| last.link.get().map(operation))
+    }
+
+    /// Removes `operation`, wherever it stands. Returns false if it is not on the list. It walks the list.
     pub fn remove(&mut self, operation: NonNull<Operation>) -> bool {
         let mut rest = std::mem::take(self);
         let mut found = false;
@@ -238,7 +256,7 @@ impl Completed {
             if next == operation {
                 found = true;
             } else {
-                // SAFETY: just popped, so it is on no list. It goes back before anybody could have seen it popped.
+                // SAFETY: just popped, so it is on no list. It goes back before anybody can see it popped.
                 unsafe { self.push(next) };
             }
         }

@@ -1,32 +1,31 @@
-//! One non-blocking attempt at a request: the only place where a readiness engine calls `recv`, `send` and their like.
+//! One non-blocking attempt at a request: the only place where a readiness engine calls `recv`, `send` and the like.
 //!
-//! Nothing here changes a descriptor for good. `O_NONBLOCK` belongs to the user, is shared by every clone and is
-//! visible to other processes, so each call is made non-blocking by itself:
+//! Nothing here changes a descriptor for good. `O_NONBLOCK` belongs to the user, every clone shares it, and other processes
+//! see it. So each call is made non-blocking on its own:
 //!
 //! | request | how it is kept from blocking |
 //! |---|---|
 //! | receive and send | `MSG_DONTWAIT` |
-//! | read and write | `RWF_NOWAIT`; where a file does not know it (a terminal, pipes before Linux 6.4) `poll(2)` first, and then no more than surely fits |
-//! | accept | no per-call flag exists: the listener is `O_NONBLOCK` when it comes here |
-//! | connect | no per-call flag exists: `O_NONBLOCK` is set for the call and taken back |
+//! | read and write | `RWF_NOWAIT`; where a file does not support it (a terminal, pipes before Linux 6.4) `poll(2)` first, and then no more than is sure to fit |
+//! | accept | there is no per-call flag: the listener has `O_NONBLOCK` already |
+//! | connect | there is no per-call flag: `O_NONBLOCK` is set for the call and cleared again |
 //!
-//! A connect is called again once the socket is writable, and then tells how it went. Asking for `SO_ERROR` tells that as
-//! well, but leaves the socket "connecting": after a failure it could not connect again, and after success it could.
+//! A connect is called again once the socket is writable, and then returns how it went. `SO_ERROR` says that as well, but
+//! leaves the socket "connecting": after a failure it could not connect again, and after success it could.
 
 use std::cell::Cell;
-use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use crate::abi::{self, errno};
 use crate::address::SocketAddress;
 use crate::operation::{Interest, Request};
-use crate::timeout;
 
-/// The step of a connect that has been called once.
+/// The step of a connect after its first call.
 const CONNECT_BEGUN: u8 = 1;
 
-/// Tries `request` once. `None`: it would block. Otherwise the call's result or a negative errno.
+/// Tries `request` once. Returns the call's result or a negative errno; `None` if the call would block.
 ///
 /// `step` starts at 0 and belongs to the request until it is over.
 ///
@@ -43,7 +42,7 @@ pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> 
             // SAFETY: the request's buffer is valid for writes of its length.
             attempt(|| unsafe { recv(socket.fd, buffer, capped(length), flags) })
         }
-        // There is nothing to lend from here. Whoever asks has a buffer of its own for this case.
+        // Only an engine has buffers to provide. The caller has a buffer of its own for this case.
         Request::ReceiveProvided { .. } => Some(-libc::ENOBUFS),
         Request::Send { socket, buffer, length, flags } => {
             let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -67,8 +66,8 @@ pub(crate) unsafe fn perform(request: &Request, step: &Cell<u8>) -> Option<i32> 
     }
 }
 
-/// `recv(2)`, not by the C library's function: that is a cancellation point of POSIX threads, which nobody uses here, and which
-/// costs two locked instructions a call.
+/// `recv(2)`, without the C library's function, which is a cancellation point of POSIX threads. Nobody uses those here, and they
+/// cost two locked instructions a call.
 ///
 /// # Safety
 /// `buffer` is valid for writes of `length` bytes.
@@ -92,9 +91,10 @@ unsafe fn send(socket: RawFd, buffer: *const u8, length: usize, flags: i32) -> i
     unsafe { libc::syscall(libc::SYS_sendto, socket, buffer, length, flags, no_address, 0) as isize }
 }
 
-/// Performs `request` on the calling OS thread, which sleeps until it is done or `timeout` is over. `None`: timed out.
+/// Performs `request` on the calling OS thread, which sleeps until the request is over or the time is. Returns the result, or
+/// `None` after `timeout`.
 ///
-/// For callers that have no engine: plain OS threads, and green threads that unwind and so must not switch.
+/// This is for callers without an engine: plain OS threads, and green threads that must not switch because they unwind.
 ///
 /// # Safety
 /// Every pointer in `request` is valid for the length that stands beside it.
@@ -110,12 +110,12 @@ pub unsafe fn perform_blocking(request: &Request, timeout: Option<Duration>) -> 
         if left == Some(Duration::ZERO) {
             return None;
         }
-        // What it says does not matter: ready or not, the next attempt finds out.
+        // The answer does not matter: the next attempt finds out.
         poll(request.source().fd, request.interest(), left);
     }
 }
 
-/// Makes `call` until it is not interrupted. `None`: it would have blocked.
+/// Repeats `call` until no signal interrupts it. Returns `None` if it would have blocked.
 fn attempt(mut call: impl FnMut() -> isize) -> Option<i32> {
     loop {
         let returned = call();
@@ -131,12 +131,7 @@ fn attempt(mut call: impl FnMut() -> isize) -> Option<i32> {
     }
 }
 
-/// The errno of the call that has just failed.
-fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-}
-
-/// A length whose count fits a result.
+/// Returns a length whose count fits a result.
 fn capped(length: usize) -> usize {
     length.min(i32::MAX as usize)
 }
@@ -165,10 +160,10 @@ unsafe fn connect(socket: RawFd, address: *const SocketAddress, step: &Cell<u8>)
     let begun = step.replace(CONNECT_BEGUN) == CONNECT_BEGUN;
     // SAFETY: `address` is valid.
     match unsafe { connect_without_waiting(socket, address) } {
-        // On its way; perhaps since an earlier connect that was cancelled, for which a blocking connect waits, too.
+        // In progress, perhaps since an earlier connect that was cancelled. A blocking connect waits for that, too.
         Some(error) if error == -libc::EINPROGRESS || error == -libc::EALREADY => None,
         Some(error) if error == -libc::EISCONN && begun => Some(0),
-        // A Unix listener whose backlog is full. No readiness tells when that ends.
+        // The backlog of a Unix listener is full. No readiness tells when that ends.
         None => Some(-libc::EAGAIN),
         over => over,
     }
@@ -197,29 +192,17 @@ fn is_nonblocking(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::O_NONBLOCK != 0
 }
 
-/// FIONBIO, since it changes this one flag; F_SETFL would put back all of them as they were a moment ago. A failure
-/// means that the descriptor is not open, which the call that follows reports.
+/// Changes `O_NONBLOCK` by FIONBIO, which changes this flag only. F_SETFL would restore all others as they were a moment ago. A
+/// failure means that the descriptor is not open, which the next call reports.
 fn set_nonblocking(fd: RawFd, nonblocking: bool) {
     let mut value = i32::from(nonblocking);
     // SAFETY: FIONBIO reads one int.
     unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut value) };
 }
 
-/// Whether this is a TCP socket, the one kind where a short count says that the kernel has no more.
+/// Returns whether `socket` is a TCP socket, the one kind where a short count means that the kernel has no more.
 pub(crate) fn is_tcp(socket: RawFd) -> bool {
-    let mut protocol = 0;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `protocol`.
-    let returned = unsafe {
-        libc::getsockopt(
-            socket,
-            libc::SOL_SOCKET,
-            libc::SO_PROTOCOL,
-            (&raw mut protocol).cast(),
-            &raw mut length,
-        )
-    };
-    returned == 0 && protocol == libc::IPPROTO_TCP
+    abi::socket_option(socket, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
 }
 
 /// # Safety
@@ -250,7 +233,7 @@ unsafe fn write(fd: RawFd, buffer: *const u8, mut length: usize) -> Option<i32> 
             if let error @ ..0 = poll(fd, Interest::WRITE, Some(Duration::ZERO))? {
                 return Some(error);
             }
-            // Writable means that this much can be written without waiting.
+            // A pipe that is writable takes this much without blocking.
             if !is_nonblocking(fd) && !is_regular(fd) {
                 length = length.min(libc::PIPE_BUF);
             }
@@ -262,29 +245,18 @@ unsafe fn write(fd: RawFd, buffer: *const u8, mut length: usize) -> Option<i32> 
     attempt(|| unsafe { libc::write(fd, buffer.cast(), length) })
 }
 
-/// A regular file that says "would block" waits for the disk. No readiness tells when that ends, so it is read in place.
+/// Returns whether `fd` is a regular file. One that would block waits for the disk. No readiness tells when that ends, so the call
+/// is repeated and blocks.
 fn is_regular(fd: RawFd) -> bool {
-    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `status` has room for what fstat writes, and is read only if it has been written.
-    unsafe {
-        libc::fstat(fd, status.as_mut_ptr()) == 0
-            && status.assume_init().st_mode & libc::S_IFMT == libc::S_IFREG
-    }
+    abi::has_file_type(fd, libc::S_IFREG)
 }
 
-/// `poll(2)` on one descriptor: the events that are there, a negative errno, or `None` if there are none in time.
+/// `poll(2)` on one descriptor. Returns its events or a negative errno; `None` if there are none in time.
 fn poll(fd: RawFd, interest: Interest, limit: Option<Duration>) -> Option<i32> {
-    let mut events = 0;
-    if interest.contains(Interest::READ) {
-        events |= libc::POLLIN;
-    }
-    if interest.contains(Interest::WRITE) {
-        events |= libc::POLLOUT;
-    }
-    let mut descriptor = libc::pollfd { fd, events, revents: 0 };
-    let limit = limit.map(timeout::timespec);
+    let mut descriptor = libc::pollfd { fd, events: abi::poll_events(interest), revents: 0 };
+    let limit = limit.map(abi::timespec);
     // SAFETY: one pollfd; the timespec is null or valid; no signal mask.
-    let count = unsafe { libc::ppoll(&raw mut descriptor, 1, timeout::pointer(&limit), ptr::null()) };
+    let count = unsafe { libc::ppoll(&raw mut descriptor, 1, abi::pointer(&limit), ptr::null()) };
     match count {
         ..0 if errno() == libc::EINTR => None,
         ..0 => Some(-errno()),

@@ -1,19 +1,26 @@
-//! poll: the kernel is shown every armed descriptor at each wait, and looks at all of them.
+//! poll: each wait shows the kernel every armed descriptor, and the kernel looks at all of them.
 //!
 //! The set is kept between waits and changed in place; see [`PollSet`]. The call is `ppoll(2)`, for its nanoseconds.
 
 use std::io;
 use std::time::Duration;
 
-use crate::engine::Waker;
+use crate::engine::{Engine, Waker};
 use crate::event_fd::EventFd;
+use crate::kind::EngineKind;
+use crate::open_error::OpenError;
 use crate::operation::{Interest, Source};
 use crate::poll_set::PollSet;
-use crate::readiness::{Poller, Ready};
+use crate::readiness::{Poller, Readiness, Ready};
+
+/// Opens the engine.
+pub(crate) fn open() -> Result<Box<dyn Engine>, OpenError> {
+    Readiness::open(EngineKind::Poll, "eventfd", Poll::new())
+}
 
 /// The poller over `ppoll(2)`.
-pub(crate) struct Poll {
-    /// The waker's descriptor is always among them.
+struct Poll {
+    /// Always holds the waker's descriptor.
     armed: PollSet,
     wake: EventFd,
     wake_source: Source,
@@ -21,8 +28,7 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Opens the waker.
-    pub(crate) fn new() -> io::Result<Poll> {
+    fn new() -> io::Result<Poll> {
         let wake = EventFd::new()?;
         let wake_source = Source::new(wake.fd());
         let mut armed = PollSet::default();
@@ -32,10 +38,6 @@ impl Poll {
 }
 
 impl Poller for Poll {
-    fn name(&self) -> &'static str {
-        "poll"
-    }
-
     fn arm(&mut self, source: Source, interest: Interest) -> io::Result<()> {
         self.armed.arm(source, interest);
         Ok(())

@@ -1,24 +1,15 @@
 //! The armed directions of many descriptors, as one array that `poll(2)` takes.
 //!
-//! A dense array, and an index into it by descriptor number, so that arming, disarming and forgetting cost the same
-//! however many are armed, and the kernel is shown no more than is armed. What is reported is taken out: one-shot.
+//! The array is dense and has an index by descriptor number. So the cost of arming, disarming and forgetting does not grow with
+//! the number of armed descriptors, and the kernel sees only what is armed. A report takes a direction out of the set: one-shot.
 
 use std::io;
 use std::ptr;
 use std::time::Duration;
 
+use crate::abi;
 use crate::operation::{Interest, Source};
 use crate::readiness::Ready;
-use crate::timeout;
-
-/// Set when the descriptor is armed for reading.
-const READ: i16 = libc::POLLIN | libc::POLLRDHUP;
-
-/// Set when the descriptor is armed for writing.
-const WRITE: i16 = libc::POLLOUT;
-
-/// What it means when nobody asked for it.
-const BROKEN: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 
 /// In `positions`: not in the set.
 const ABSENT: u32 = u32::MAX;
@@ -30,22 +21,22 @@ pub(crate) struct PollSet {
     descriptors: Vec<libc::pollfd>,
     /// The identity of the descriptor at the same position of `descriptors`.
     ids: Vec<u64>,
-    /// By descriptor number: where in `descriptors` it stands, or [`ABSENT`].
+    /// By descriptor number: the position in `descriptors`, or [`ABSENT`].
     positions: Vec<u32>,
 }
 
 impl PollSet {
-    /// Whether nothing is armed.
+    /// Returns whether nothing is armed.
     pub(crate) fn is_empty(&self) -> bool {
         self.descriptors.is_empty()
     }
 
-    /// What is armed.
+    /// Returns the armed descriptors.
     pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
         self.descriptors.iter().zip(&self.ids).map(|(descriptor, &id)| Source { fd: descriptor.fd, id })
     }
 
-    /// Adds directions. What was armed under an older identity of the same descriptor is dropped.
+    /// Adds directions. Drops those that were armed under an older identity of the same descriptor.
     pub(crate) fn arm(&mut self, source: Source, interest: Interest) {
         let index = source.fd as usize;
         if index >= self.positions.len() {
@@ -65,7 +56,7 @@ impl PollSet {
         descriptor.events |= events(interest);
     }
 
-    /// Takes directions away, if they are armed for this identity.
+    /// Removes directions, if they are armed for this identity.
     pub(crate) fn disarm(&mut self, source: Source, interest: Interest) {
         let position = self.positions.get(source.fd as usize).map_or(ABSENT, |position| *position) as usize;
         if self.ids.get(position) == Some(&source.id) {
@@ -87,19 +78,19 @@ impl PollSet {
         }
     }
 
-    /// Sleeps until something armed is ready or `timeout` is over (`None`: without limit). Moves what is ready from the
-    /// set to `ready`. May return early with nothing.
+    /// Sleeps until something armed is ready or `timeout` is over (`None`: no limit). Moves what is ready from the set to
+    /// `ready`. May return early with nothing.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let limit = timeout.map(timeout::timespec);
+        let limit = timeout.map(abi::timespec);
         let (array, length) = (self.descriptors.as_mut_ptr(), self.descriptors.len() as libc::nfds_t);
         // SAFETY: the array has this length; the timespec is null or valid; no signal mask.
-        let count = unsafe { libc::ppoll(array, length, timeout::pointer(&limit), ptr::null()) };
+        let count = unsafe { libc::ppoll(array, length, abi::pointer(&limit), ptr::null()) };
         if count < 0 {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         }
         let mut left = count;
-        // Backwards, since what is taken out is replaced by the last, which has been looked at.
+        // Backwards: the last entry, which has been looked at already, takes the place of one that is removed.
         for position in (0..self.descriptors.len()).rev() {
             if left == 0 {
                 break;
@@ -122,27 +113,14 @@ impl PollSet {
 
     fn report(&mut self, position: usize, seen: i16, ready: &mut Vec<Ready>) {
         let libc::pollfd { fd, events, .. } = self.descriptors[position];
-        let broken = seen & BROKEN != 0;
-        let mut interest = Interest::NONE;
-        if events & READ != 0 && (broken || seen & READ != 0) {
-            interest = Interest::READ;
-        }
-        if events & WRITE != 0 && (broken || seen & WRITE != 0) {
-            interest = interest.union(Interest::WRITE);
-        }
+        let interest = abi::directions(seen).intersection(abi::directions(events));
         let source = Source { fd, id: self.ids[position] };
-        ready.push(Ready { source, interest, hangup: broken || seen & libc::POLLRDHUP != 0 });
+        ready.push(Ready { source, interest, hangup: abi::is_hangup(seen) });
         self.disarm_at(position, interest);
     }
 }
 
 fn events(interest: Interest) -> i16 {
-    let mut events = 0;
-    if interest.contains(Interest::READ) {
-        events |= READ;
-    }
-    if interest.contains(Interest::WRITE) {
-        events |= WRITE;
-    }
-    events
+    let hangup = if interest.contains(Interest::READ) { libc::POLLRDHUP } else { 0 };
+    abi::poll_events(interest) | hangup
 }

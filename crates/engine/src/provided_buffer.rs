@@ -1,35 +1,35 @@
-//! Buffers that an engine lends to those who have data, so that those who wait need none.
+//! Provided buffers: the engine brings a buffer when there is data, so that a reader needs none while it waits.
 //!
-//! A [`Request::ReceiveProvided`](crate::Request) comes back with a [`ProvidedBuffer`] that holds what has arrived. On io_uring the
-//! kernel picks the buffer itself, from a ring of them (`IORING_REGISTER_PBUF_RING`), at the moment when there is data;
-//! the other engines take one when the descriptor is ready.
+//! A [`Request::ReceiveProvided`](crate::Request) comes back with a [`ProvidedBuffer`] that holds what has arrived. On io_uring
+//! the kernel picks the buffer from a ring (`IORING_REGISTER_PBUF_RING`) at the moment when there is data. Other engines
+//! take one when the descriptor is ready.
 //!
 //! ```text
-//!   chunk:   64 buffers of 16 KiB each, mapped as they are first written to
-//!   id:      chunk · 64 + place in the chunk, the kernel's buffer id
+//!   chunk:   64 buffers of 16 KiB each, mapped when they are first written to
+//!   id:      chunk · 64 + index in the chunk; the kernel's buffer id
 //!
-//!   Memory ◀── Rc ── BufferPool (the engine's)          lends, takes back, last in first out
+//!   Memory ◀── Rc ── BufferPool (the engine's)          reuses buffers LIFO
 //!      ▲
-//!      └────── Rc ── ProvidedBuffer (the reader's)      so what a reader holds stays valid, whatever becomes of the engine
+//!      └────── Rc ── ProvidedBuffer (the reader's)      stays valid when the engine is gone
 //! ```
 //!
-//! Invariant: a buffer is in one place only: in the lender's list of free ones, with the kernel, or in one `ProvidedBuffer`.
+//! Invariant: a buffer is in one place only: in the pool's list of free buffers, with the kernel, or in one `ProvidedBuffer`.
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// The size of a buffer, in bytes. Only pages that were written to take memory.
+/// The size of a buffer. Only pages that were written to take memory.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Buffers are made so many at a time.
+/// The number of buffers that are made at a time.
 const CHUNK: usize = 64;
 
-/// The most chunks that one engine makes: 4096 buffers, 64 MiB of address space.
+/// The most chunks of one engine: 4096 buffers, 64 MiB of address space.
 const CHUNKS_MAX: usize = 64;
 
-/// The buffers themselves. Bytes are reached through the raw pointer that the lender hands out.
+/// The buffers themselves. Their bytes are reached through the raw pointers of [`BufferPool::pointer`].
 struct Memory {
     chunks: UnsafeCell<Vec<*mut u8>>,
 }
@@ -47,10 +47,10 @@ impl Drop for Memory {
     }
 }
 
-/// An engine's stock of buffers.
+/// The buffers of one engine.
 pub(crate) struct BufferPool {
     memory: Rc<Memory>,
-    /// Ids of buffers that are here. Not used for those that io_uring has.
+    /// The ids of free buffers. Empty on io_uring, where the kernel has them.
     free: Vec<u16>,
 }
 
@@ -59,14 +59,14 @@ impl BufferPool {
         BufferPool { memory: Rc::new(Memory { chunks: UnsafeCell::default() }), free: Vec::new() }
     }
 
-    /// Makes another chunk. Returns the ids of its buffers; none: there are as many as there may be.
+    /// Makes another chunk. Returns the ids of its buffers, which are none if there are as many chunks as there may be.
     pub(crate) fn grow(&mut self) -> std::ops::Range<u16> {
         // SAFETY: the list is only touched here and in `pointer`, neither of which calls the other.
         let chunks = unsafe { &mut *self.memory.chunks.get() };
         if chunks.len() == CHUNKS_MAX {
             return 0..0;
         }
-        // SAFETY: the layout has a size. Zeroed, so that every byte is initialized; large allocations come so from the kernel.
+        // SAFETY: the layout has a size. Zeroed memory is initialized, and costs nothing in allocations of this size.
         let chunk = unsafe { std::alloc::alloc_zeroed(chunk_layout()) };
         if chunk.is_null() {
             std::alloc::handle_alloc_error(chunk_layout());
@@ -76,16 +76,16 @@ impl BufferPool {
         first as u16..(first + CHUNK) as u16
     }
 
-    /// Where buffer `id` begins.
+    /// Returns the address of buffer `id`.
     pub(crate) fn pointer(&self, id: u16) -> *mut u8 {
         // SAFETY: the list is only touched here and in `grow`, neither of which calls the other.
         let chunks = unsafe { &*self.memory.chunks.get() };
-        let (chunk, place) = (usize::from(id) / CHUNK, usize::from(id) % CHUNK);
+        let (chunk, index) = (usize::from(id) / CHUNK, usize::from(id) % CHUNK);
         // SAFETY: the offset is within the chunk.
-        unsafe { chunks[chunk].add(place * BUFFER_BYTES) }
+        unsafe { chunks[chunk].add(index * BUFFER_BYTES) }
     }
 
-    /// Takes a free buffer; `None`: there is none, and no more can be made.
+    /// Takes a free buffer. `None` if there is none and no more can be made.
     pub(crate) fn take(&mut self) -> Option<u16> {
         if self.free.is_empty() {
             let made = self.grow();
@@ -94,12 +94,12 @@ impl BufferPool {
         self.free.pop()
     }
 
-    /// Puts a buffer back that [`BufferPool::take`] gave.
+    /// Puts back a buffer that [`BufferPool::take`] has returned.
     pub(crate) fn put(&mut self, id: u16) {
         self.free.push(id);
     }
 
-    /// Hands buffer `id`, whose first `length` bytes have been received, to a reader.
+    /// Returns buffer `id`, into whose first `length` bytes data was received, for a reader.
     ///
     /// # Safety
     /// The buffer is neither free nor with the kernel nor with another reader, and stays so until it comes back.
@@ -107,14 +107,15 @@ impl BufferPool {
         ProvidedBuffer { memory: Rc::clone(&self.memory), start: self.pointer(id), length, id }
     }
 
-    /// Takes a buffer back. `None`: it is not one of ours; it goes with its own memory.
+    /// Takes a buffer back from a reader and returns its id. `None` if it belongs to another engine's pool; then it is dropped.
     pub(crate) fn reclaim(&self, buffer: ProvidedBuffer) -> Option<u16> {
         Rc::ptr_eq(&buffer.memory, &self.memory).then_some(buffer.id)
     }
 }
 
-/// Bytes that have been received, in a buffer of the engine's. Give it back with [`Engine::return_buffer`](crate::Engine::return_buffer);
-/// dropping it instead loses the buffer to the engine, but nothing else.
+/// Received bytes, in a buffer of the engine's.
+///
+/// [`Engine::return_buffer`](crate::Engine::return_buffer) takes it back. If it is dropped instead, the engine has one buffer less.
 pub struct ProvidedBuffer {
     memory: Rc<Memory>,
     start: *mut u8,
@@ -126,7 +127,7 @@ impl Deref for ProvidedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: all bytes are initialized, the memory is kept by `self.memory`, and nobody else has the buffer (`BufferPool::lend`).
+        // SAFETY: all bytes are initialized, the memory is kept by `self.memory`, and nobody else has the buffer (`BufferPool::filled`).
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }

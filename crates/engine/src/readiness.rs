@@ -1,6 +1,6 @@
-//! Turns any readiness poller into an [`Engine`]: the retry stands once, here.
+//! Turns any readiness poller into an [`Engine`]. The retry is written once, here.
 //!
-//! For every descriptor the adapter keeps who waits, and a memory of what was last seen:
+//! For every descriptor, the adapter keeps who waits, and a memory of what it last saw:
 //!
 //! ```text
 //!                     submit: attempt at once ── done ──▶ Done
@@ -17,94 +17,139 @@
 //!
 //! - A descriptor starts as "may be ready" in both directions.
 //! - A short count on a TCP socket means "not ready now" and saves the attempt that would say so. On other sockets a count
-//!   can be short for other reasons (a datagram's end, descriptors that travel along). On TCP, too, once the peer has hung up
-//!   or sent urgent data; the poller says so, and then only "would block" counts.
-//! - Nothing is lost with an edge-triggered poller: what happens after the attempt makes a new edge, and what happened
+//!   can be short for other reasons, such as a datagram's end or descriptors that travel along. So it can on TCP after the peer
+//!   has hung up or sent urgent data. The poller reports that, and from then on only "would block" counts.
+//! - Nothing is lost with an edge-triggered poller. What happens after the attempt makes a new edge, and what happened
 //!   before the descriptor was registered is reported when it is registered.
-//! - An entry belongs to one [`Source`] identity. When a descriptor's number comes with another identity, the entry starts anew: nothing
-//!   that is remembered passes on, the poller registers the descriptor again, and a report for the old identity is ignored. Operations
-//!   that wait do pass on. They keep their descriptor open, so it is the same one under two names, as when one thread waits in a
+//! - An entry belongs to one [`Source`] identity. When a descriptor's number comes with another identity, the entry starts anew: it
+//!   forgets its memory, the poller registers the descriptor again, and reports for the old identity are ignored. Operations that
+//!   wait stay. They keep their descriptor open, so it is the same one under two names, as when one thread waits in a
 //!   `TcpStream`'s read and another for the bare descriptor.
 
 use std::io;
+use std::mem;
 use std::ptr::NonNull;
 use std::time::Duration;
 
+use crate::abi::errno_of;
 use crate::engine::{Engine, Submitted, Waker};
+use crate::kind::EngineKind;
 use crate::multishot_receive::MultishotReceive;
+use crate::open_error::OpenError;
 use crate::operation::{Completed, Interest, Operation, Request, Source};
 use crate::perform::{is_tcp, perform};
 use crate::provided_buffer::{BUFFER_BYTES, BufferPool, ProvidedBuffer};
 
-/// What a readiness kernel has to provide. The contract, which every poller keeps:
+/// What a readiness kernel has to provide. Every poller keeps this contract:
 ///
-/// - One-shot from the caller's view: a direction that has been reported is no longer armed.
+/// - It is one-shot from the caller's view: a direction that was reported is no longer armed.
 /// - Spurious readiness is allowed, lost readiness never: an armed direction that is ready, or becomes so, is reported by
 ///   a later [`poll`](Poller::poll), until it is disarmed or forgotten.
 /// - A poller may report what is not armed. An edge-triggered one has to: its edges come once.
 /// - A poller belongs to one thread. Its [`Waker`] alone may go anywhere.
 pub trait Poller {
-    /// The name by which a user asks for this engine, such as `epoll`.
-    fn name(&self) -> &'static str;
-
-    /// Watches for `interest`, besides what is armed already.
+    /// Watches for `interest`, in addition to what is armed already.
     ///
     /// # Errors
     /// The kernel does not watch this descriptor. The operation that asked fails with this error.
     fn arm(&mut self, source: Source, interest: Interest) -> io::Result<()>;
 
-    /// Nobody waits for `interest` any more.
+    /// Stops watching for `interest`, for which nobody waits any more.
     fn disarm(&mut self, source: Source, interest: Interest);
 
-    /// Drops whatever is kept for `source`, which is about to be closed or has been.
+    /// Drops everything that is kept for `source`, which is about to be closed or has been.
     fn forget(&mut self, source: Source);
 
-    /// Sleeps until something is ready, `timeout` is over (`None`: without limit) or the waker fires, and appends what
-    /// is ready. May return early with nothing.
+    /// Sleeps until something is ready, `timeout` is over (`None`: no limit) or the waker fires, and appends what is ready. May
+    /// return early with nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses for a reason that does not pass. A signal is not an error.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
-    /// Something that ends a [`poll`](Poller::poll) from any thread.
+    /// Returns a handle that ends a [`poll`](Poller::poll) from any thread.
     fn waker(&self) -> Waker;
 
-    /// System calls made so far, for metrics.
+    /// Returns the number of system calls made so far, for metrics.
     fn system_calls(&self) -> u64;
 }
 
-/// A poller's word that `source` may be ready.
+/// A poller's report that `source` may be ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
     /// The descriptor, as it was armed.
     pub source: Source,
     /// The directions.
     pub interest: Interest,
-    /// The peer has hung up or sent urgent data, there is an error, or the poller cannot tell: from now on a short count
-    /// proves nothing.
+    /// The peer has hung up or sent urgent data, there is an error, or the poller cannot tell. From now on a short count proves
+    /// nothing.
     pub hangup: bool,
 }
 
 /// An [`Engine`] over a [`Poller`].
 pub struct Readiness<P> {
+    name: &'static str,
     poller: P,
     /// By descriptor number.
     entries: Vec<Entry>,
-    /// Over, but not handed back yet: what was cancelled.
+    /// What was cancelled and is not handed back yet.
     finished: Completed,
-    /// What the poller reported; empty between waits, kept for its memory.
+    /// What the poller reported. Empty between waits, and kept for its memory.
     ready: Vec<Ready>,
     attempts: u64,
     pool: BufferPool,
 }
 
+/// What a request waits for, and where. It is derived from the request once a call.
+struct Target {
+    source: Source,
+    interest: Interest,
+    queue: Queue,
+}
+
+impl Target {
+    #[inline]
+    fn of(request: &Request) -> Target {
+        let interest = request.interest();
+        let queue = match request {
+            Request::Poll { .. } => Queue::Watchers,
+            _ if interest == Interest::READ => Queue::Readers,
+            _ => Queue::Writers,
+        };
+        Target { source: request.source(), interest, queue }
+    }
+}
+
+/// One of the queues of an [`Entry`].
+#[derive(Clone, Copy)]
+enum Queue {
+    Readers,
+    Writers,
+    Watchers,
+}
+
+impl Queue {
+    /// The direction whose memory an attempt changes. A [`Request::Poll`] does not ask for what a receive asks for, so it changes
+    /// none.
+    fn direction(self) -> Interest {
+        match self {
+            Queue::Readers => Interest::READ,
+            Queue::Writers => Interest::WRITE,
+            Queue::Watchers => Interest::NONE,
+        }
+    }
+}
+
 /// What is known of one descriptor.
 #[derive(Default)]
 struct Entry {
-    /// Whose entry this is; 0: nobody's.
+    /// The identity whose entry this is; 0 for none.
     id: u64,
-    /// Wait to read, in order. No [`Request::Poll`].
+    /// Operations that wait to read, in order, without [`Request::Poll`]s.
     readers: Completed,
-    /// Wait to write, in order. No [`Request::Poll`].
+    /// Operations that wait to write, in order, without [`Request::Poll`]s.
     writers: Completed,
-    /// The [`Request::Poll`]s, of either direction or both. They take nothing, so none of them is before another.
+    /// The [`Request::Poll`]s, of either direction or both. They consume nothing, so they have no order.
     watchers: Completed,
     /// The memory: directions in which an attempt may succeed.
     may_be_ready: Interest,
@@ -112,14 +157,15 @@ struct Entry {
     armed: Interest,
     /// See [`Ready::hangup`]. Sticky.
     hangup: bool,
-    /// Whether this is a TCP socket, once it has been asked.
+    /// Whether this is a TCP socket, once that is known.
     tcp: Option<bool>,
 }
 
 impl<P: Poller> Readiness<P> {
-    /// Wraps `poller`.
-    pub fn new(poller: P) -> Readiness<P> {
+    /// Makes an engine of `poller`.
+    pub fn new(name: &'static str, poller: P) -> Readiness<P> {
         Readiness {
+            name,
             poller,
             entries: Vec::new(),
             finished: Completed::new(),
@@ -129,7 +175,20 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
-    /// Makes an entry for `source`, and starts it anew if it was another's.
+    /// Makes an engine of the poller of `kind`, whose opening had the step `attempted`.
+    pub(crate) fn open(
+        kind: EngineKind,
+        attempted: &'static str,
+        poller: io::Result<P>,
+    ) -> Result<Box<dyn Engine>, OpenError>
+    where
+        P: 'static,
+    {
+        let poller = poller.map_err(|cause| OpenError::new(kind, attempted, cause))?;
+        Ok(Box::new(Readiness::new(kind.name(), poller)))
+    }
+
+    /// Prepares the entry of `source`. Starts it anew if it belongs to another identity.
     fn prepare_entry(&mut self, source: Source) {
         let index = source.fd as usize;
         if index >= self.entries.len() {
@@ -140,7 +199,7 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
-    /// Makes the entry with the number of `source` its own. Only those who wait there stay.
+    /// Gives the entry with the number of `source` to this identity. Only the operations that wait stay.
     #[cold]
     fn hand_over(&mut self, source: Source) {
         let entry = &mut self.entries[source.fd as usize];
@@ -150,9 +209,9 @@ impl<P: Poller> Readiness<P> {
         *entry = Entry {
             id: source.id,
             may_be_ready: Interest::BOTH,
-            readers: std::mem::take(&mut entry.readers),
-            writers: std::mem::take(&mut entry.writers),
-            watchers: std::mem::take(&mut entry.watchers),
+            readers: mem::take(&mut entry.readers),
+            writers: mem::take(&mut entry.writers),
+            watchers: mem::take(&mut entry.watchers),
             ..Entry::default()
         };
         entry.arm_missing(source, &mut self.poller, &mut self.finished);
@@ -168,8 +227,8 @@ impl<P: Poller> Readiness<P> {
         entry.may_be_ready = entry.may_be_ready.union(ready.interest);
         entry.hangup |= ready.hangup;
         let pool = &mut self.pool;
-        self.attempts += entry.attempt_waiting(Interest::READ, pool, completed);
-        self.attempts += entry.attempt_waiting(Interest::WRITE, pool, completed);
+        self.attempts += entry.attempt_waiting(Queue::Readers, pool, completed);
+        self.attempts += entry.attempt_waiting(Queue::Writers, pool, completed);
         self.attempts += entry.attempt_watchers(pool, completed);
         entry.arm_missing(ready.source, &mut self.poller, completed);
     }
@@ -177,42 +236,40 @@ impl<P: Poller> Readiness<P> {
 
 impl<P: Poller> Engine for Readiness<P> {
     fn name(&self) -> &'static str {
-        self.poller.name()
+        self.name
     }
 
     unsafe fn submit(&mut self, operation: NonNull<Operation>) -> Submitted {
         // SAFETY: a submitted operation stays where it is until it has been handed back.
         let pending = unsafe { operation.as_ref() };
-        let source = pending.request.source();
-        let interest = pending.request.interest();
+        let Target { source, interest, queue } = Target::of(&pending.request);
         if source.fd < 0 || interest.is_empty() {
             pending.set_result(if source.fd < 0 { -libc::EBADF } else { -libc::EINVAL });
             return Submitted::Done;
         }
+        pending.step().set(0);
         self.prepare_entry(source);
         let entry = &mut self.entries[source.fd as usize];
-        let attempted = entry.is_worth_an_attempt(&pending.request);
+        let attempted = entry.is_worth_an_attempt(&pending.request, interest, queue);
         // SAFETY: a submitted request's pointers are valid.
-        if attempted && unsafe { entry.attempt(pending, &mut self.pool) } {
+        if attempted && unsafe { entry.attempt(pending, queue.direction(), &mut self.pool) } {
             self.attempts += 1;
             return Submitted::Done;
         }
         let missing = interest.without(entry.armed);
         // SAFETY: submitted just now, so it is on no list, and it stays where it is until it has been handed back.
-        unsafe { entry.queue(&pending.request).push(operation) };
+        unsafe { entry.queue(queue).push(operation) };
         self.attempts += u64::from(attempted);
         if missing.is_empty() {
             return Submitted::Pending;
         }
-        let armed = self.poller.arm(source, missing);
-        let entry = &mut self.entries[source.fd as usize];
-        match armed {
+        match self.poller.arm(source, missing) {
             Ok(()) => {
                 entry.armed = entry.armed.union(missing);
                 Submitted::Pending
             }
             Err(error) => {
-                entry.queue(&pending.request).remove(operation);
+                entry.queue(queue).remove(operation);
                 pending.set_result(-errno_of(&error));
                 Submitted::Done
             }
@@ -222,9 +279,9 @@ impl<P: Poller> Engine for Readiness<P> {
     unsafe fn cancel(&mut self, operation: NonNull<Operation>) {
         // SAFETY: it has not been handed back, so it is where it was.
         let pending = unsafe { operation.as_ref() };
-        let source = pending.request.source();
+        let Target { source, queue, .. } = Target::of(&pending.request);
         let Some(entry) = self.entries.get_mut(source.fd as usize) else { return };
-        if !entry.queue(&pending.request).remove(operation) {
+        if !entry.queue(queue).remove(operation) {
             return;
         }
         pending.set_result(-libc::ECANCELED);
@@ -240,7 +297,7 @@ impl<P: Poller> Engine for Readiness<P> {
     fn wait(&mut self, timeout: Option<Duration>, completed: &mut Completed) -> io::Result<()> {
         let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
         completed.append(&mut self.finished);
-        let mut ready = std::mem::take(&mut self.ready);
+        let mut ready = mem::take(&mut self.ready);
         let polled = self.poller.poll(timeout, &mut ready);
         for ready in ready.drain(..) {
             self.report(ready, completed);
@@ -262,7 +319,7 @@ impl<P: Poller> Engine for Readiness<P> {
                     *entry = Entry::default();
                     self.poller.forget(source);
                 }
-                // They wait for the same descriptor under another identity.
+                // Another waits for the same descriptor under another identity.
                 Some(other) => {
                     debug_assert_ne!(other, source, "forgotten while an operation waits");
                     self.hand_over(other);
@@ -271,77 +328,61 @@ impl<P: Poller> Engine for Readiness<P> {
         }
     }
 
-    /// Here, only what somebody waits for is received.
-    fn stop_multishot(&mut self, _: &MultishotReceive) {}
-
     fn return_buffer(&mut self, buffer: ProvidedBuffer) {
         if let Some(id) = self.pool.reclaim(buffer) {
             self.pool.put(id);
         }
     }
 
-    /// One for each attempt, and the poller's own.
     fn system_calls(&self) -> u64 {
         self.attempts + self.poller.system_calls()
     }
 }
 
 impl Entry {
-    /// Where a request like this one waits.
-    fn queue(&mut self, request: &Request) -> &mut Completed {
-        match request {
-            Request::Poll { .. } => &mut self.watchers,
-            _ => self.line(request.interest()),
+    /// Returns the operations that wait in `queue`.
+    fn queue(&mut self, queue: Queue) -> &mut Completed {
+        match queue {
+            Queue::Readers => &mut self.readers,
+            Queue::Writers => &mut self.writers,
+            Queue::Watchers => &mut self.watchers,
         }
     }
 
-    /// Those who wait in one direction.
-    fn line(&mut self, direction: Interest) -> &mut Completed {
-        if direction == Interest::READ { &mut self.readers } else { &mut self.writers }
-    }
-
-    /// Whether `request` is tried at once rather than queued.
-    fn is_worth_an_attempt(&mut self, request: &Request) -> bool {
+    /// Returns whether `request` is tried at once rather than queued.
+    fn is_worth_an_attempt(&mut self, request: &Request, interest: Interest, queue: Queue) -> bool {
         match request {
-            // Neither takes its turn: one takes nothing, and the other has to be begun before it can be waited for.
+            // Neither takes its turn: the first consumes nothing, and the second has to begin before anybody can wait for it.
             Request::Poll { .. } | Request::Connect { .. } => true,
-            _ => self.may_be_ready.contains(request.interest()) && self.queue(request).is_empty(),
+            _ => self.may_be_ready.contains(interest) && self.queue(queue).is_empty(),
         }
     }
 
-    /// Tries `operation`. True: it is over, and its result is in it.
+    /// Tries `operation`, and forgets `direction` if that is exhausted. Returns true if the operation is over; its result is in
+    /// it then.
     ///
     /// # Safety
     /// The pointers of its request are valid.
-    unsafe fn attempt(&mut self, operation: &Operation, pool: &mut BufferPool) -> bool {
+    unsafe fn attempt(&mut self, operation: &Operation, direction: Interest, pool: &mut BufferPool) -> bool {
         let request = &operation.request;
         let outcome = match *request {
+            // SAFETY: the request's multishot receive is valid.
             Request::ReceiveProvided { socket, multishot } => {
-                // SAFETY: the request's multishot receive is valid.
                 receive_provided(socket, unsafe { &*multishot }, pool)
             }
             // SAFETY: the request's pointers are valid.
-            _ => unsafe { perform(request, &operation.step) },
+            _ => unsafe { perform(request, operation.step()) },
         };
-        match outcome {
-            Some(result) => {
-                operation.set_result(result);
-                if self.is_exhausted_by(request, result) {
-                    self.may_be_ready = self.may_be_ready.without(request.interest());
-                }
-                true
-            }
-            None => {
-                // What a Poll asks for is not what a receive asks for, so it leaves no memory.
-                if !matches!(request, Request::Poll { .. }) {
-                    self.may_be_ready = self.may_be_ready.without(request.interest());
-                }
-                false
-            }
+        if outcome.is_none_or(|result| self.is_exhausted_by(request, result)) {
+            self.may_be_ready = self.may_be_ready.without(direction);
         }
+        if let Some(result) = outcome {
+            operation.set_result(result);
+        }
+        outcome.is_some()
     }
 
-    /// Whether `result` shows that another attempt of this kind would block now.
+    /// Returns whether `result` shows that another attempt of this kind would block now.
     fn is_exhausted_by(&mut self, request: &Request, result: i32) -> bool {
         let (socket, length) = match *request {
             Request::Receive { socket, length, flags: 0, .. } => (socket, length),
@@ -355,21 +396,17 @@ impl Entry {
             && *self.tcp.get_or_insert_with(|| is_tcp(socket.fd))
     }
 
-    /// Tries those who wait in `direction`, in order, until one would block. Returns the number of attempts.
-    fn attempt_waiting(
-        &mut self,
-        direction: Interest,
-        pool: &mut BufferPool,
-        completed: &mut Completed,
-    ) -> u64 {
+    /// Tries the operations in `queue`, in order, until one would block. Returns the number of attempts.
+    fn attempt_waiting(&mut self, queue: Queue, pool: &mut BufferPool, completed: &mut Completed) -> u64 {
+        let direction = queue.direction();
         let mut attempts = 0;
         while self.may_be_ready.contains(direction)
-            && let Some(operation) = self.line(direction).first()
+            && let Some(operation) = self.queue(queue).first()
         {
             attempts += 1;
             // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
-            if unsafe { self.attempt(operation.as_ref(), pool) } {
-                self.line(direction).pop();
+            if unsafe { self.attempt(operation.as_ref(), direction, pool) } {
+                self.queue(queue).pop();
                 // SAFETY: just popped, so it is on no list.
                 unsafe { completed.push(operation) };
             }
@@ -380,11 +417,11 @@ impl Entry {
     /// Tries every watcher. Returns the number of attempts.
     fn attempt_watchers(&mut self, pool: &mut BufferPool, completed: &mut Completed) -> u64 {
         let mut attempts = 0;
-        let mut watchers = std::mem::take(&mut self.watchers);
+        let mut watchers = mem::take(&mut self.watchers);
         while let Some(operation) = watchers.pop() {
             attempts += 1;
             // SAFETY: it waits here, so it is in flight: it and what its request points to are valid.
-            let over = unsafe { self.attempt(operation.as_ref(), pool) };
+            let over = unsafe { self.attempt(operation.as_ref(), Queue::Watchers.direction(), pool) };
             let list = if over { &mut *completed } else { &mut self.watchers };
             // SAFETY: just popped, so it is on no list.
             unsafe { list.push(operation) };
@@ -392,7 +429,7 @@ impl Entry {
         attempts
     }
 
-    /// Has the poller watch every direction for which somebody waits. If it cannot, those who wait end with its error.
+    /// Arms every direction for which an operation waits. If the poller refuses, all that wait end with its error.
     fn arm_missing(&mut self, source: Source, poller: &mut impl Poller, completed: &mut Completed) {
         let missing = self.wanted().without(self.armed);
         if missing.is_empty() {
@@ -408,14 +445,14 @@ impl Entry {
         }
     }
 
-    /// The identity of one who waits.
+    /// Returns the source of one of the operations that wait.
     fn anyone(&self) -> Option<Source> {
         let waits = self.readers.first().or(self.writers.first()).or(self.watchers.first())?;
         // SAFETY: what is in a queue is in flight, so its submitter keeps it in place.
         Some(unsafe { waits.as_ref() }.request.source())
     }
 
-    /// The directions for which somebody waits.
+    /// Returns the directions for which an operation waits.
     fn wanted(&self) -> Interest {
         let mut wanted = Interest::NONE;
         if !self.readers.is_empty() {
@@ -424,18 +461,11 @@ impl Entry {
         if !self.writers.is_empty() {
             wanted = wanted.union(Interest::WRITE);
         }
-        let mut next = self.watchers.first();
-        while let Some(watcher) = next {
-            // SAFETY: it waits here, so it is in flight and stays where it is.
-            let watcher = unsafe { watcher.as_ref() };
-            wanted = wanted.union(watcher.request.interest());
-            next = watcher.link.get();
-        }
-        wanted
+        self.watchers.iter().fold(wanted, |wanted, watcher| wanted.union(watcher.request.interest()))
     }
 }
 
-/// `recv` into a buffer of the lender's, which goes along if there was something.
+/// Receives into a buffer of the pool's, which goes to `multishot` if there is data.
 fn receive_provided(socket: Source, multishot: &MultishotReceive, pool: &mut BufferPool) -> Option<i32> {
     let Some(id) = pool.take() else { return Some(-libc::ENOBUFS) };
     let plain = Request::Receive { socket, buffer: pool.pointer(id), length: BUFFER_BYTES, flags: 0 };
@@ -457,8 +487,4 @@ fn finish_all(queue: &mut Completed, result: i32, finished: &mut Completed) {
         // SAFETY: just popped, so it is on no list.
         unsafe { finished.push(operation) };
     }
-}
-
-fn errno_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(libc::EIO)
 }

@@ -1,55 +1,61 @@
-//! select: a bit for every descriptor number, in two maps that the kernel reads and writes at each wait.
+//! select: a bit for every descriptor number, in two bitmaps that the kernel reads and overwrites at each wait.
 //!
-//! The C library's `fd_set` ends at 1024. The kernel does not: it takes maps of any length. So the maps are ours, grow with
-//! the largest number, and the system call is made directly.
+//! The C library's `fd_set` ends at 1024, but the kernel takes bitmaps of any length. So this file has its own, which grow with
+//! the largest number, and makes the system call directly.
 //!
 //! ```text
 //!   words of the read map    [ fd 0 … 63 ][ fd 64 … 127 ] …       armed: kept between waits
 //!   words of the write map   [ fd 0 … 63 ][ fd 64 … 127 ] …       shown: the copy that the kernel overwrites
 //! ```
 //!
-//! One descriptor that is not open fails the whole call with `EBADF`. It is searched for and reported as ready, so that
-//! its own operation gets the error.
+//! One descriptor that is not open fails the whole call with `EBADF`. The poller finds it and reports it as ready, so that its
+//! own operation gets the error.
 
 use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use crate::engine::Waker;
+use crate::abi;
+use crate::engine::{Engine, Waker};
 use crate::event_fd::EventFd;
+use crate::kind::EngineKind;
+use crate::open_error::OpenError;
 use crate::operation::{Interest, Source};
-use crate::readiness::{Poller, Ready};
-use crate::timeout;
+use crate::readiness::{Poller, Readiness, Ready};
+
+/// Opens the engine.
+pub(crate) fn open() -> Result<Box<dyn Engine>, OpenError> {
+    Readiness::open(EngineKind::Select, "eventfd", Select::new())
+}
 
 /// The poller over `pselect6(2)`.
-pub(crate) struct Select {
-    armed: Maps,
-    /// What the kernel gets and overwrites; empty between waits, kept for its memory.
-    shown: Maps,
-    /// By descriptor number: the identity that has armed it; meaningless while it is not armed.
+struct Select {
+    armed: Bitmaps,
+    /// The copy that the kernel gets and overwrites. Kept between waits for its memory.
+    shown: Bitmaps,
+    /// By descriptor number: the identity that armed it. Without meaning while it is not armed.
     ids: Vec<u64>,
     wake: EventFd,
     system_calls: u64,
 }
 
-/// A map for each direction, of the same length.
+/// A bitmap for each direction, of the same length.
 #[derive(Default)]
-struct Maps {
+struct Bitmaps {
     read: Vec<libc::c_ulong>,
     write: Vec<libc::c_ulong>,
 }
 
-/// Descriptors in a word of a map.
+/// Descriptors in a word of a bitmap.
 const WORD_BITS: usize = libc::c_ulong::BITS as usize;
 
 impl Select {
-    /// Opens the waker.
-    pub(crate) fn new() -> io::Result<Select> {
+    fn new() -> io::Result<Select> {
         let wake = EventFd::new()?;
-        let mut armed = Maps::default();
+        let mut armed = Bitmaps::default();
         armed.set(wake.fd(), Interest::READ);
-        Ok(Select { armed, shown: Maps::default(), ids: Vec::new(), wake, system_calls: 1 })
+        Ok(Select { armed, shown: Bitmaps::default(), ids: Vec::new(), wake, system_calls: 1 })
     }
 
     /// Takes what the kernel left in `shown` out of `armed`, and reports it.
@@ -66,7 +72,7 @@ impl Select {
                     self.wake.drain();
                     continue;
                 }
-                self.report(fd, Maps::interest(read >> bit, write >> bit), ready);
+                self.report(fd, Bitmaps::interest(read >> bit, write >> bit), ready);
             }
         }
     }
@@ -88,16 +94,12 @@ impl Select {
 
     fn report(&mut self, fd: RawFd, interest: Interest, ready: &mut Vec<Ready>) {
         self.armed.clear(fd, interest);
-        // Nothing tells a hangup from other readiness here; being level-triggered, select does not need to know.
+        // select does not tell a hangup from other readiness. It is level-triggered, so it does not need to.
         ready.push(Ready { source: Source { fd, id: self.ids[fd as usize] }, interest, hangup: false });
     }
 }
 
 impl Poller for Select {
-    fn name(&self) -> &'static str {
-        "select"
-    }
-
     fn arm(&mut self, source: Source, interest: Interest) -> io::Result<()> {
         let index = source.fd as usize;
         if index >= self.ids.len() {
@@ -125,9 +127,9 @@ impl Poller for Select {
         self.armed.trim();
         self.shown.read.clone_from(&self.armed.read);
         self.shown.write.clone_from(&self.armed.write);
-        let mut limit = timeout.map(timeout::timespec);
+        let mut limit = timeout.map(abi::timespec);
         self.system_calls += 1;
-        // SAFETY: both maps have a bit for every number below the first argument; the kernel writes the rest of the
+        // SAFETY: both bitmaps have a bit for every number below the first argument; the kernel writes the rest of the
         // time to the timespec, which is null or valid; no signal mask.
         let count = unsafe {
             libc::syscall(
@@ -162,7 +164,7 @@ impl Poller for Select {
     }
 }
 
-impl Maps {
+impl Bitmaps {
     fn interest(read: libc::c_ulong, write: libc::c_ulong) -> Interest {
         let read = if read & 1 == 1 { Interest::READ } else { Interest::NONE };
         let write = if write & 1 == 1 { Interest::WRITE } else { Interest::NONE };
@@ -171,7 +173,7 @@ impl Maps {
 
     fn get(&self, fd: RawFd) -> Interest {
         let (word, bit) = (fd as usize / WORD_BITS, fd as usize % WORD_BITS);
-        Maps::interest(self.read[word] >> bit, self.write[word] >> bit)
+        Bitmaps::interest(self.read[word] >> bit, self.write[word] >> bit)
     }
 
     fn set(&mut self, fd: RawFd, interest: Interest) {

@@ -1,4 +1,4 @@
-//! Signal-driven I/O: the kernel queues a real-time signal, with the descriptor's number in it, whenever something happens.
+//! sigio, signal-driven I/O: the kernel queues a real-time signal with the descriptor's number whenever something happens.
 //!
 //! ```text
 //!   arm, first time:  F_SETSIG · F_SETOWN_EX(this thread) · O_ASYNC ─┐
@@ -8,68 +8,72 @@
 //!                       ◀── WAKE ◀── tgkill, from any thread
 //! ```
 //!
-//! The signals are blocked on the engine's thread and taken from its queue, so no handler runs. A handler that does nothing is
-//! installed for the whole process, so that one which comes late, when the thread no longer blocks it, kills nobody.
+//! The engine's thread blocks the signals and takes them from its queue, so no handler runs (`sigio/signals.rs`). A handler that
+//! does nothing is installed for the whole process, so that a signal which comes late, when the thread no longer blocks it,
+//! does not kill the process.
 //!
-//! A signal is an edge: it comes once, whether or not somebody waits, and the adapter remembers it. Two things make that
-//! weaker than epoll's edges, and a look with `poll(2)` makes up for each:
+//! A signal is an edge: it comes once, whether or not somebody waits, and the adapter remembers it. Two things make it weaker
+//! than an edge of epoll's, and a look with `poll(2)` makes up for each:
 //!
-//! - The queue is bounded (`ulimit -i`). When it is full the kernel sends a plain SIGIO. Then everything that is
-//!   registered is reported.
-//! - Some events send no signal, such as a `shutdown(2)` of one's own side by another thread. So what is armed is looked at every
-//!   [`SWEEP`], too; and more and more seldom while nothing is armed and nothing found, down to every [`SWEEP_MAX`], so that
-//!   idleness costs nothing.
+//! - The queue is bounded (`ulimit -i`). When it is full, the kernel sends a plain SIGIO. Then the engine reports everything that
+//!   is registered.
+//! - Some events send no signal, such as a `shutdown(2)` of one's own side by another thread. So the engine also sweeps: it looks
+//!   at what is armed every [`SWEEP`]. While nothing new is armed and nothing found, it sweeps less and less often, down to every
+//!   [`SWEEP_MAX`], so that an idle program costs nothing.
 //!
-//! An open socket has one owner, who gets its signals, for all descriptors and processes that share it. An owner that lives is
-//! never robbed: such a descriptor is looked at every [`TICK`] while it is armed, and so is one that knows no signals, such
-//! as an eventfd. To ask whether there is an owner and to become it are two system calls. The threads of one process make them under
-//! a lock, [`OWNERSHIP`]. Another process, or code that knows nothing of this, can still become the owner after us; so each sweep
-//! also asks whether what is armed is ours, and what is no more is looked at like the others from then on.
+//! An open socket has one owner, who gets its signals, for all descriptors and processes that share it (`sigio/ownership.rs`). The
+//! engine does not take a socket from an owner that lives. It looks at such a descriptor every [`TICK`] while it is armed, and
+//! so it does at a descriptor that sends no signals, such as an eventfd. Each sweep also checks that what is armed is still ours. What
+//! is not is treated like the others from then on.
+
+mod ownership;
+mod signals;
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
-use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::engine::{Wake, Waker};
+use self::signals::ThreadWaker;
+use crate::abi;
+use crate::engine::{Engine, Waker};
+use crate::kind::EngineKind;
+use crate::open_error::OpenError;
 use crate::operation::{Interest, Source};
 use crate::poll_set::PollSet;
-use crate::readiness::{Poller, Ready};
-use crate::timeout;
+use crate::readiness::{Poller, Readiness, Ready};
+use crate::wake_flag::WakeFlag;
 
-/// How often the armed descriptors are looked at that send signals, for what sends none.
+/// The time between two looks at armed descriptors that send signals, for events that send none.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// The longest time between two such looks.
+/// The longest time between two sweeps.
 const SWEEP_MAX: Duration = Duration::from_secs(16);
 
-/// How often the armed descriptors are looked at that send no signals to us.
+/// The time between two looks at armed descriptors that send us no signals.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Signals taken by one poll. What is beyond them comes with the next.
+/// The most signals that one poll takes. The next poll takes the rest.
 const SIGNALS_MAX: usize = 1024;
 
-/// `F_SETOWN_EX`'s way to name a thread.
-const F_OWNER_TID: i32 = 0;
-
-/// Held while a thread becomes the owner of a socket or ceases to be, so that no two of this process both think they are.
-static OWNERSHIP: Mutex<()> = Mutex::new(());
+/// Opens the engine.
+pub(crate) fn open() -> Result<Box<dyn Engine>, OpenError> {
+    Readiness::open(EngineKind::Sigio, "signal set-up", Sigio::new())
+}
 
 /// The poller over O_ASYNC.
-pub(crate) struct Sigio {
+struct Sigio {
     /// By descriptor number.
     registered: Vec<Registration>,
     /// Armed descriptors that send signals to this thread.
     armed: PollSet,
-    /// Armed descriptors that do not.
+    /// Armed descriptors that do not. The engine looks at them every [`TICK`].
     silent: PollSet,
-    /// What was seen when a descriptor was registered; reported by the next poll.
+    /// What was seen when a descriptor was registered, for the next poll to report.
     first_seen: Vec<Ready>,
-    /// When what is armed was last looked at, and how long until the next time.
+    /// The time of the last sweep, and the time until the next.
     swept: Instant,
     pause: Duration,
     thread: libc::pid_t,
@@ -83,14 +87,14 @@ pub(crate) struct Sigio {
 
 #[derive(Clone, Copy, Default)]
 struct Registration {
-    /// The identity under which it is registered here; 0: it is not.
+    /// The identity under which it is registered here; 0 if it is not.
     id: u64,
     /// Whether its signals come to this thread.
     signals: bool,
 }
 
 thread_local! {
-    /// Whether the thread's signals are taken by an engine already.
+    /// Whether an engine takes the thread's signals already.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -99,17 +103,11 @@ impl Sigio {
     ///
     /// # Errors
     /// `EBUSY` if another engine on this thread has them.
-    pub(crate) fn new() -> io::Result<Sigio> {
+    fn new() -> io::Result<Sigio> {
         if TAKEN.get() {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
-        handle_late_signals();
-        let mut mask_before = no_signals();
-        // SAFETY: both sets are valid.
-        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &our_signals(), &raw mut mask_before) };
-        if error != 0 {
-            return Err(io::Error::from_raw_os_error(error));
-        }
+        let mask_before = signals::block()?;
         TAKEN.set(true);
         // SAFETY: no memory is involved.
         let thread = unsafe { libc::gettid() };
@@ -121,10 +119,7 @@ impl Sigio {
             swept: Instant::now(),
             pause: SWEEP,
             thread,
-            waker: Arc::new(ThreadWaker {
-                thread: Mutex::new(Some(thread)),
-                pending: AtomicBool::new(false),
-            }),
+            waker: Arc::new(ThreadWaker { thread: Mutex::new(Some(thread)), flag: WakeFlag::default() }),
             mask_before,
             system_calls: 0,
             _on_its_thread: Rc::new(()),
@@ -133,7 +128,8 @@ impl Sigio {
 
     /// Makes `source` send its signals to this thread, if it can, and looks at it once.
     fn register(&mut self, source: Source) -> io::Result<()> {
-        let signals = self.take_ownership(source.fd)?;
+        self.system_calls += 4;
+        let signals = ownership::acquire(source.fd, self.thread, signals::edge())?;
         if signals {
             // An edge may have come before. Both directions are reported whatever is seen, since the sockets of some
             // families signal room to write only to one whose write has failed after O_ASYNC was set.
@@ -149,79 +145,42 @@ impl Sigio {
         Ok(())
     }
 
-    /// The owner of sockets whose signals come here.
-    fn ourselves(&self) -> Owner {
-        Owner { kind: F_OWNER_TID, pid: self.thread }
-    }
-
-    /// Sets O_ASYNC for this thread. False: another has it, or the descriptor knows no signals.
-    fn take_ownership(&mut self, fd: RawFd) -> io::Result<bool> {
-        let _ownership = OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner);
-        self.system_calls += 4;
-        if owner(fd)?.pid != 0 {
-            return Ok(false);
-        }
-        let owner_now = self.ourselves();
-        // SAFETY: F_SETSIG takes an int; F_SETOWN_EX reads one `Owner`.
-        let failed = unsafe {
-            libc::fcntl(fd, F_SETSIG, edge_signal()) < 0
-                || libc::fcntl(fd, F_SETOWN_EX, &raw const owner_now) < 0
-        };
-        if failed {
-            return Err(io::Error::last_os_error());
-        }
-        let signals = set_async(fd, true);
-        if !signals {
-            disown(fd);
-        }
-        Ok(signals)
-    }
-
-    /// Takes back what `register` did, if the descriptor is still the same.
+    /// Undoes `register`, if the descriptor is still the same.
     fn unregister(&mut self, fd: RawFd) {
         let Registration { signals, .. } = std::mem::take(&mut self.registered[fd as usize]);
         self.system_calls += 3;
-        let _ownership = OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner);
-        if signals && owner(fd).is_ok_and(|owner| owner == self.ourselves()) {
-            set_async(fd, false);
-            disown(fd);
+        if signals {
+            ownership::release(fd, self.thread);
         }
     }
 
-    /// Takes signals from the queue, the first of which may be waited for. True: some have been lost.
+    /// Takes signals from the queue, and waits for the first. Returns whether some have been lost.
     fn take_signals(&mut self, mut timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<bool> {
         let mut lost = false;
         for _ in 0..SIGNALS_MAX {
             self.system_calls += 1;
-            let Some(signal) = next_signal(timeout)? else { break };
+            let Some(signal) = signals::next(timeout)? else { break };
             timeout = Some(Duration::ZERO);
-            if signal.number == wake_signal() {
-                self.waker.pending.swap(false, Ordering::AcqRel);
-            } else if signal.number == edge_signal() {
+            if signal.number == signals::wake() {
+                self.waker.flag.lower();
+            } else if signal.number == signals::edge() {
                 self.report(&signal, ready);
             } else {
                 // SIGIO. The wake may be what was lost.
-                self.waker.pending.swap(false, Ordering::AcqRel);
+                self.waker.flag.lower();
                 lost = true;
             }
         }
         Ok(lost)
     }
 
-    fn report(&mut self, signal: &Signal, ready: &mut Vec<Ready>) {
+    fn report(&mut self, signal: &signals::Signal, ready: &mut Vec<Ready>) {
         let Some(&Registration { id: id @ 1.., signals: true }) = self.registered.get(signal.fd as usize)
         else {
             return;
         };
         let events = signal.events as i16;
-        let hangup = events & (libc::POLLHUP | libc::POLLERR | libc::POLLPRI) != 0;
-        let mut interest = Interest::NONE;
-        if hangup || events & libc::POLLIN != 0 {
-            interest = Interest::READ;
-        }
-        if hangup || events & libc::POLLOUT != 0 {
-            interest = interest.union(Interest::WRITE);
-        }
+        let (interest, hangup) = (abi::directions(events), abi::is_hangup(events));
         let source = Source { fd: signal.fd, id };
         self.armed.disarm(source, interest);
         // Two signals of one descriptor stay two reports. The second may be the end of the stream, which a short count after the
@@ -229,7 +188,7 @@ impl Sigio {
         ready.push(Ready { source, interest, hangup });
     }
 
-    /// Reports everything that sends signals, since some have been lost. They may have been hangups.
+    /// Reports everything that sends signals, since some have been lost, which may have been hangups.
     fn report_all(&mut self, ready: &mut Vec<Ready>) {
         for (fd, registration) in self.registered.iter().enumerate() {
             if registration.signals {
@@ -240,7 +199,7 @@ impl Sigio {
         }
     }
 
-    /// Looks at what is armed and sends signals, for events that have sent none, and for sockets that have another owner now.
+    /// Looks at armed descriptors that send signals, for events that have sent none and for sockets that have another owner now.
     fn sweep(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.swept = Instant::now();
         let before = ready.len();
@@ -249,9 +208,9 @@ impl Sigio {
         let armed: Vec<_> = self.armed.sources().collect();
         self.system_calls += armed.len() as u64;
         for source in armed {
-            if owner(source.fd).is_ok_and(|owner| owner != self.ourselves()) {
+            if ownership::is_lost(source.fd, self.thread) {
                 self.registered[source.fd as usize].signals = false;
-                // Who waits for it arms it again, and then it is looked at.
+                // The operation that waits arms it again, and then it is one of the silent.
                 self.armed.disarm(source, Interest::BOTH);
                 ready.push(Ready { source, interest: Interest::BOTH, hangup: true });
             }
@@ -260,7 +219,7 @@ impl Sigio {
         Ok(())
     }
 
-    /// `timeout`, shortened to when something has to be looked at.
+    /// Returns `timeout`, shortened to the time of the next look.
     fn until_next_look(&self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.first_seen.is_empty() {
             return Some(Duration::ZERO);
@@ -272,10 +231,6 @@ impl Sigio {
 }
 
 impl Poller for Sigio {
-    fn name(&self) -> &'static str {
-        "sigio"
-    }
-
     fn arm(&mut self, source: Source, interest: Interest) -> io::Result<()> {
         self.pause = SWEEP;
         let index = source.fd as usize;
@@ -337,153 +292,9 @@ impl Drop for Sigio {
                 self.unregister(fd as RawFd);
             }
         }
-        while let Ok(Some(_)) = next_signal(Some(Duration::ZERO)) {}
-        // SAFETY: the set was filled in when the engine was opened.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.mask_before, ptr::null_mut()) };
+        signals::restore(&self.mask_before);
         TAKEN.set(false);
     }
-}
-
-/// Wakes by a signal to the engine's thread.
-struct ThreadWaker {
-    /// `None` once the engine is gone. Held while the signal is sent, so that the thread is alive then.
-    thread: Mutex<Option<libc::pid_t>>,
-    /// A signal is on its way and has not been taken.
-    pending: AtomicBool,
-}
-
-impl Wake for ThreadWaker {
-    fn wake(&self) {
-        if self.pending.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = *thread else { return };
-        // SAFETY: no memory is involved.
-        unsafe {
-            let process = libc::getpid();
-            // With a full queue only a plain signal gets through.
-            if libc::syscall(libc::SYS_tgkill, process, thread, wake_signal()) < 0 {
-                libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGIO);
-            }
-        }
-    }
-}
-
-/// Says what happened to which descriptor.
-fn edge_signal() -> i32 {
-    libc::SIGRTMIN() + 7
-}
-
-/// Ends a poll.
-fn wake_signal() -> i32 {
-    libc::SIGRTMIN() + 8
-}
-
-fn no_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset fills in the whole set.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        set.assume_init()
-    }
-}
-
-fn our_signals() -> libc::sigset_t {
-    let mut set = no_signals();
-    for signal in [edge_signal(), wake_signal(), libc::SIGIO] {
-        // SAFETY: the set is valid, and so are the signals.
-        unsafe { libc::sigaddset(&raw mut set, signal) };
-    }
-    set
-}
-
-/// Gives our signals a handler that does nothing, once per process, unless the program has its own.
-fn handle_late_signals() {
-    extern "C" fn ignore(_: i32) {}
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        for signal in [edge_signal(), wake_signal(), libc::SIGIO] {
-            // Neither call fails, since the signals exist and may be caught.
-            // SAFETY: all zero is the default disposition; the handler does nothing, which is safe in any context.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                libc::sigaction(signal, ptr::null(), &raw mut action);
-                if action.sa_sigaction == libc::SIG_DFL {
-                    action.sa_sigaction = ignore as extern "C" fn(i32) as libc::sighandler_t;
-                    action.sa_flags = libc::SA_RESTART;
-                    libc::sigaction(signal, &raw const action, ptr::null_mut());
-                }
-            }
-        }
-    });
-}
-
-/// What the kernel tells with a signal; `siginfo_t` as far as it matters here, whose fields libc does not name.
-#[repr(C)]
-struct Signal {
-    number: i32,
-    _error: i32,
-    _code: i32,
-    _padding: i32,
-    /// `si_band`: events as of `poll(2)`. Only with the edge signal, like the next.
-    events: libc::c_long,
-    /// `si_fd`.
-    fd: RawFd,
-    _rest: [u8; 100],
-}
-
-const _: () = assert!(size_of::<Signal>() == size_of::<libc::siginfo_t>());
-
-/// Takes one of our signals from the queue; `None`: none came in time, or another signal interrupted.
-fn next_signal(timeout: Option<Duration>) -> io::Result<Option<Signal>> {
-    let limit = timeout.map(timeout::timespec);
-    let mut signal = std::mem::MaybeUninit::<Signal>::zeroed();
-    // SAFETY: a `Signal` has a siginfo_t's size and layout; the timespec is null or valid.
-    let number =
-        unsafe { libc::sigtimedwait(&our_signals(), signal.as_mut_ptr().cast(), timeout::pointer(&limit)) };
-    if number > 0 {
-        // SAFETY: all of it was zeroed, and integers may have any value.
-        return Ok(Some(unsafe { signal.assume_init() }));
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EINTR) => Ok(None),
-        _ => Err(error),
-    }
-}
-
-/// The kernel's `struct f_owner_ex`. Neither it nor the commands below are in libc.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    kind: i32,
-    /// 0: nobody, or one that no longer lives.
-    pid: libc::pid_t,
-}
-
-const F_SETSIG: i32 = 10;
-const F_SETOWN_EX: i32 = 15;
-const F_GETOWN_EX: i32 = 16;
-
-fn owner(fd: RawFd) -> io::Result<Owner> {
-    let mut owner = Owner { kind: 0, pid: 0 };
-    // SAFETY: F_GETOWN_EX writes one `Owner`.
-    let returned = unsafe { libc::fcntl(fd, F_GETOWN_EX, &raw mut owner) };
-    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(owner) }
-}
-
-fn disown(fd: RawFd) {
-    let nobody = Owner { kind: F_OWNER_TID, pid: 0 };
-    // SAFETY: F_SETOWN_EX reads one `Owner`.
-    unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const nobody) };
-}
-
-/// FIOASYNC, since it changes this one flag, and fails where there are no signals; F_SETFL does neither.
-fn set_async(fd: RawFd, on: bool) -> bool {
-    let mut value = i32::from(on);
-    // SAFETY: FIOASYNC reads one int.
-    unsafe { libc::ioctl(fd, libc::FIOASYNC, &raw mut value) == 0 }
 }
 
 #[cfg(test)]
@@ -534,7 +345,7 @@ mod tests {
         engine.arm(source, Interest::READ).unwrap();
         engine.poll(Some(Duration::ZERO), &mut ready).unwrap();
         engine.arm(source, Interest::READ).unwrap();
-        disown(source.fd);
+        ownership::disown(source.fd);
         engine.pause = Duration::ZERO;
         ready.clear();
         while ready.is_empty() {

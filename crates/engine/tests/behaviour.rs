@@ -20,17 +20,18 @@ mod wake;
 
 macro_rules! on_every_engine {
     ($($behaviour:tt)*) => {
-        on_engine! { io_uring IoUring $($behaviour)* }
-        on_engine! { epoll Epoll $($behaviour)* }
-        on_engine! { poll Poll $($behaviour)* }
-        on_engine! { select Select $($behaviour)* }
-        on_engine! { sigio Sigio $($behaviour)* }
-        on_engine! { spin Spin $($behaviour)* }
+        sward_engine::for_each_engine!(on_engines, $($behaviour)*);
+    };
+}
+
+macro_rules! on_engines {
+    ($behaviours:tt $($(#[$documentation:meta])* $engine:ident $kind:ident $description:literal;)*) => {
+        $(on_engine! { $engine $kind $behaviours })*
     };
 }
 
 macro_rules! on_engine {
-    ($engine:ident $kind:ident $($subject:ident { $($behaviour:ident)* })*) => {
+    ($engine:ident $kind:ident ($($subject:ident { $($behaviour:ident)* })*)) => {
         mod $engine {
             $($(
                 #[test]

@@ -21,26 +21,26 @@ fn open() -> Box<dyn Engine> {
     EngineKind::IoUring.open().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// One operation with the buffer that it lends, at addresses that do not change until it is over.
-struct Lent {
+/// One operation with its buffer, at addresses that do not change until it is over.
+struct InFlight {
     operation: Box<Operation>,
     buffer: Box<[u8]>,
     over: bool,
 }
 
-impl Lent {
-    fn new(length: usize, request: impl FnOnce(*mut u8, usize) -> Request) -> Lent {
+impl InFlight {
+    fn new(length: usize, request: impl FnOnce(*mut u8, usize) -> Request) -> InFlight {
         let mut buffer = vec![0; length].into_boxed_slice();
         let request = request(buffer.as_mut_ptr(), length);
-        Lent { operation: Box::new(Operation::new(request, ptr::null())), buffer, over: false }
+        InFlight { operation: Box::new(Operation::new(request, ptr::null())), buffer, over: false }
     }
 
-    fn receive(socket: Source, length: usize) -> Lent {
-        Lent::new(length, |buffer, length| Request::Receive { socket, buffer, length, flags: 0 })
+    fn receive(socket: Source, length: usize) -> InFlight {
+        InFlight::new(length, |buffer, length| Request::Receive { socket, buffer, length, flags: 0 })
     }
 
-    fn read(file: Source, length: usize) -> Lent {
-        Lent::new(length, |buffer, length| Request::Read { file, buffer, length })
+    fn read(file: Source, length: usize) -> InFlight {
+        InFlight::new(length, |buffer, length| Request::Read { file, buffer, length })
     }
 
     fn submit(&mut self, engine: &mut dyn Engine) -> NonNull<Operation> {
@@ -55,7 +55,7 @@ impl Lent {
         unsafe { engine.cancel(NonNull::from(&mut *self.operation)) };
     }
 
-    /// Waits for the one operation that is in flight (if it was not over at once), and gives its result.
+    /// Waits for the one operation that is in flight, if it was not over at once, and returns its result.
     fn finish(&mut self, engine: &mut dyn Engine) -> i32 {
         if self.over {
             return self.operation.result();
@@ -71,7 +71,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for InFlight {
     fn drop(&mut self) {
         assert!(self.over || thread::panicking());
         if !self.over {
@@ -107,7 +107,7 @@ fn polls(engine: &mut dyn Engine, source: Source, count: usize) -> Vec<Operation
     operations
 }
 
-/// Waits for `count` completions, each once, and gives their results.
+/// Waits for `count` completions, each once, and returns their results.
 fn collect(engine: &mut dyn Engine, count: usize) -> Vec<i32> {
     let mut seen = HashSet::new();
     let mut results = Vec::new();
@@ -137,6 +137,21 @@ fn more_requests_and_completions_than_the_rings_hold() {
     drop(operations);
 }
 
+/// What finds no room waits for the next wait.
+#[test]
+fn a_submission_does_not_enter_the_kernel() {
+    let mut engine = open();
+    let event = event();
+    let calls = engine.system_calls();
+    let operations = polls(&mut *engine, source(&event), MANY);
+    for operation in &operations {
+        // SAFETY: it was submitted, and no wait has handed it back.
+        unsafe { engine.cancel(NonNull::from(operation)) };
+    }
+    assert_eq!(engine.system_calls(), calls);
+    assert_eq!(collect(&mut *engine, MANY).len(), MANY);
+}
+
 #[test]
 fn more_cancels_than_the_rings_hold() {
     let mut engine = open();
@@ -152,8 +167,8 @@ fn more_cancels_than_the_rings_hold() {
     assert!(results.iter().all(|&result| result == -libc::ECANCELED));
 }
 
-/// Submits a read that has to wait, ends its wait, and gives what was read.
-fn waited_for(engine: &mut dyn Engine, mut read: Lent, end_the_wait: impl FnOnce()) -> Vec<u8> {
+/// Submits a read that has to wait, ends its wait, and returns what was read.
+fn waited_for(engine: &mut dyn Engine, mut read: InFlight, end_the_wait: impl FnOnce()) -> Vec<u8> {
     read.submit(engine);
     nothing_completes(engine);
     end_the_wait();
@@ -169,11 +184,11 @@ fn a_descriptor_that_refuses_to_wait_is_waited_for() {
     let (pipe_read, mut pipe_write) = io::pipe().unwrap();
     set_nonblocking(&pipe_read);
 
-    let socket = Lent::receive(source(&far), 16);
+    let socket = InFlight::receive(source(&far), 16);
     assert_eq!(waited_for(&mut *engine, socket, || near.write_all(b"socket").unwrap()), b"socket");
-    let pipe = Lent::read(source(&pipe_read), 16);
+    let pipe = InFlight::read(source(&pipe_read), 16);
     assert_eq!(waited_for(&mut *engine, pipe, || pipe_write.write_all(b"pipe").unwrap()), b"pipe");
-    let last = Lent::read(source(&pipe_read), 16);
+    let last = InFlight::read(source(&pipe_read), 16);
     assert_eq!(waited_for(&mut *engine, last, || drop(pipe_write)), b"", "the end of the pipe");
 }
 
@@ -185,7 +200,7 @@ fn a_descriptor_that_refuses_to_wait_is_cancelled_at_every_stage() {
     set_nonblocking(&pipe_read);
     let file = source(&pipe_read);
     for waits in 0..5 {
-        let mut read = Lent::read(file, 16);
+        let mut read = InFlight::read(file, 16);
         read.submit(&mut *engine);
         for _ in 0..waits {
             nothing_completes_in_one(&mut *engine);
@@ -195,7 +210,7 @@ fn a_descriptor_that_refuses_to_wait_is_cancelled_at_every_stage() {
     }
     // Ready, but the cancel is first: either answer is right, but no byte may be lost.
     for waits in 0..5 {
-        let mut read = Lent::read(file, 16);
+        let mut read = InFlight::read(file, 16);
         read.submit(&mut *engine);
         for _ in 0..waits {
             nothing_completes_in_one(&mut *engine);
@@ -219,8 +234,10 @@ fn a_listener_that_refuses_to_wait_accepts() {
     listener.set_nonblocking(true).unwrap();
     for before in [false, true] {
         let mut address = sward_engine::SocketAddress::empty();
-        let mut accept =
-            Lent::new(0, |_, _| Request::Accept { listener: source(&listener), address: &raw mut address });
+        let mut accept = InFlight::new(0, |_, _| Request::Accept {
+            listener: source(&listener),
+            address: &raw mut address,
+        });
         let early = before.then(|| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         accept.submit(&mut *engine);
         if !before {
@@ -241,7 +258,7 @@ fn a_cancel_comes_too_late_for_what_is_done() {
     let mut engine = open();
     let (mut near, far) = UnixStream::pair().unwrap();
     for _ in 0..1000 {
-        let mut receive = Lent::receive(source(&far), 4);
+        let mut receive = InFlight::receive(source(&far), 4);
         near.write_all(b"done").unwrap();
         receive.submit(&mut *engine);
         // In one go: the kernel finds the bytes first.
@@ -336,7 +353,7 @@ fn a_cancel_reaches_the_receiver_that_got_nothing() {
         });
         let mut random = Random(3);
         for next in 1..=ROUNDS {
-            let mut pair = [Lent::receive(socket, 4), Lent::receive(socket, 4)];
+            let mut pair = [InFlight::receive(socket, 4), InFlight::receive(socket, 4)];
             for receive in &mut pair {
                 receive.submit(&mut *engine);
             }
@@ -368,8 +385,8 @@ fn the_drop_of_the_engine_takes_the_buffers_back() {
     set_nonblocking(&pipe_read);
     for waits in 0..4 {
         let mut engine = open();
-        let mut receive = Lent::receive(source(&far), 4);
-        let mut read = Lent::read(source(&pipe_read), 4);
+        let mut receive = InFlight::receive(source(&far), 4);
+        let mut read = InFlight::read(source(&pipe_read), 4);
         receive.submit(&mut *engine);
         read.submit(&mut *engine);
         for _ in 0..waits {
@@ -392,7 +409,7 @@ fn the_drop_of_the_engine_takes_the_buffers_back() {
 fn looking_alone_makes_progress_and_costs_nothing_when_idle() {
     let mut engine = open();
     let (mut near, far) = UnixStream::pair().unwrap();
-    let mut receive = Lent::receive(source(&far), 4);
+    let mut receive = InFlight::receive(source(&far), 4);
     receive.submit(&mut *engine);
     nothing_completes(&mut *engine);
 
@@ -422,7 +439,7 @@ fn a_round_trip_is_one_system_call() {
     let before = engine.system_calls();
     for _ in 0..10 {
         near.write_all(b"once").unwrap();
-        let mut receive = Lent::receive(source(&far), 4);
+        let mut receive = InFlight::receive(source(&far), 4);
         receive.submit(&mut *engine);
         assert_eq!(receive.finish(&mut *engine), 4);
     }
@@ -451,7 +468,7 @@ fn a_terminal_is_read_and_its_read_is_cancelled() {
     let mut engine = open();
     let file = source(&secondary);
 
-    let mut read = Lent::read(file, 16);
+    let mut read = InFlight::read(file, 16);
     read.submit(&mut *engine);
     nothing_completes(&mut *engine);
     primary.write_all(b"line\n").unwrap();
@@ -459,7 +476,7 @@ fn a_terminal_is_read_and_its_read_is_cancelled() {
     assert_eq!(&read.buffer[..5], b"line\n");
 
     for waits in 0..5 {
-        let mut read = Lent::read(file, 16);
+        let mut read = InFlight::read(file, 16);
         read.submit(&mut *engine);
         for _ in 0..waits {
             nothing_completes_in_one(&mut *engine);

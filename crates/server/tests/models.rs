@@ -176,25 +176,35 @@ fn two_threads_share_a_connection(server: Server) {
     assert_eq!(running.finish().panicked, 0);
 }
 
-/// Tests that every model passes on every engine.
+/// Tests that every model passes, on every engine that it has.
 macro_rules! for_each_model {
     ($($test:ident),* $(,)?) => {
-        for_each_model!(@model blocking, Server::new().model(Model::Blocking); $($test),*);
-        for_each_model!(@model threads, Server::new().model(Model::Threads); $($test),*);
-        for_each_model!(@model green_io_uring, green(EngineKind::IoUring); $($test),*);
-        for_each_model!(@model green_epoll, green(EngineKind::Epoll); $($test),*);
-        for_each_model!(@model green_poll, green(EngineKind::Poll); $($test),*);
-        for_each_model!(@model green_select, green(EngineKind::Select); $($test),*);
-        for_each_model!(@model green_sigio, green(EngineKind::Sigio); $($test),*);
-        for_each_model!(@model green_spin, green(EngineKind::Spin); $($test),*);
+        model_tests!(blocking, Server::new().model(Model::Blocking), $($test)*);
+        model_tests!(threads, Server::new().model(Model::Threads), $($test)*);
+        mod green {
+            use super::*;
+            sward_testing::for_each_engine!(green_tests, $($test)*);
+        }
     };
-    (@model $model:ident, $server:expr; $($test:ident),*) => {
+}
+
+macro_rules! green_tests {
+    ($tests:tt $($(#[$documentation:meta])* $engine:ident $kind:ident $description:literal;)*) => {
+        $(green_tests! { @engine $engine $kind $tests })*
+    };
+    (@engine $engine:ident $kind:ident ($($test:ident)*)) => {
+        model_tests!($engine, green(EngineKind::$kind), $($test)*);
+    };
+}
+
+macro_rules! model_tests {
+    ($model:ident, $server:expr, $($test:ident)*) => {
         mod $model {
             use super::*;
             $(
                 #[test]
                 fn $test() {
-                    super::$test($server)
+                    crate::$test($server)
                 }
             )*
         }

@@ -19,6 +19,8 @@ pub use patience::await_that;
 pub use scenario::{Scenario, alone, is_stressed};
 #[doc(hidden)]
 pub use sward;
+#[doc(hidden)]
+pub use sward_engine::for_each_engine;
 pub use tcp::{tcp_listener, tcp_pair};
 pub use watchdog::Watchdog;
 
@@ -49,28 +51,27 @@ macro_rules! on_every_engine {
                 $(#[$attribute])*
                 fn body($($engine: $kind)?) $(-> $output)? $body
 
-                $crate::on_every_engine!(@engines ($($engine)?)
-                    io_uring IoUring, epoll Epoll, poll Poll, select Select, sigio Sigio, spin Spin);
+                $crate::for_each_engine!($crate::engine_tests, $($engine)?);
             }
         )*
     };
-    (@engines $with:tt $($test:ident $kind:ident),*) => {
-        $($crate::on_every_engine!(@test $with $test $kind);)*
+}
+
+/// The tests of one function, one for each engine: see [`on_every_engine!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! engine_tests {
+    ($with:tt $($(#[$documentation:meta])* $test:ident $kind:ident $description:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let name = concat!(module_path!(), "::", stringify!($test));
+                $crate::run_on($crate::sward::EngineKind::$kind, name, $crate::engine_tests!(@body $with));
+            }
+        )*
     };
-    (@test () $test:ident $kind:ident) => {
-        #[test]
-        fn $test() {
-            let name = concat!(module_path!(), "::", stringify!($test));
-            $crate::run_on($crate::sward::EngineKind::$kind, name, |_| body());
-        }
-    };
-    (@test ($engine:ident) $test:ident $kind:ident) => {
-        #[test]
-        fn $test() {
-            let name = concat!(module_path!(), "::", stringify!($test));
-            $crate::run_on($crate::sward::EngineKind::$kind, name, body);
-        }
-    };
+    (@body ()) => { |_| body() };
+    (@body ($engine:ident)) => { body };
 }
 
 /// As [`on_every_engine!`], and also without a runtime: everything in the body is an OS thread then. For what means the
@@ -94,8 +95,7 @@ macro_rules! everywhere {
                 $(#[$attribute])*
                 fn body() $(-> $output)? $body
 
-                $crate::on_every_engine!(@engines ()
-                    io_uring IoUring, epoll Epoll, poll Poll, select Select, sigio Sigio, spin Spin);
+                $crate::for_each_engine!($crate::engine_tests);
 
                 #[test]
                 fn outside() {

@@ -157,6 +157,20 @@ fn what_is_said_waits_for_nobody() {
 }
 
 #[test]
+fn the_engines_are_listed_once() {
+    // Everything else takes them from `for_each_engine!` or `EngineKind::ALL`. A few may be named, for what sets them apart.
+    const NAMED_MAX: usize = 3;
+    let kinds = sward::EngineKind::ALL;
+    check(|file| {
+        let has = |word: &str| code(&file.text).any(|(_, line)| has_word(line, word));
+        let variants = kinds.iter().filter(|kind| has(&format!("{kind:?}"))).count();
+        let names = kinds.iter().filter(|kind| file.text.contains(&format!("\"{kind}\""))).count();
+        let listed = variants.max(names) > NAMED_MAX && file.name != "crates/engine/src/kind.rs";
+        listed.then(|| "lists the engines by hand, which `for_each_engine!` does".into())
+    });
+}
+
+#[test]
 fn nothing_names_one_machine() {
     // Written so that this file does not find itself.
     let paths = ["work", "root", "farm"].map(|folder| format!("/{folder}/"));

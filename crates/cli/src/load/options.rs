@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, stderr};
 use std::ops::RangeInclusive;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sward::EngineKind;
 use sward::time::Duration;
 
 use super::plan::{LoadPlan, Pace, Verify};
 use super::progress::Progress;
 use crate::duration;
+use crate::engines::engine_parser;
 
 /// Load a server and measure it: rate, latencies, CPU per message; every reply is checked
 #[derive(clap::Args)]
@@ -72,7 +72,7 @@ pub(crate) struct Load {
     workers: u32,
 
     /// The generator's own engine [default: SWARD_ENGINE, or the best that the kernel has]
-    #[arg(long, value_parser = PossibleValuesParser::new(EngineKind::ALL.map(EngineKind::name)).try_map(|name| name.parse::<EngineKind>()))]
+    #[arg(long, value_parser = engine_parser())]
     engine: Option<EngineKind>,
 
     /// Print the report as one line of JSON

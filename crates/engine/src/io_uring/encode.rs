@@ -1,29 +1,32 @@
-//! The submission entry of a request: the one place where a [`Request`] becomes what the kernel reads.
+//! The submission entry of a request: the only place where a [`Request`] becomes what the kernel reads.
 
 use std::ptr::{self, NonNull};
 
 use ::io_uring::squeue::{Entry, Flags};
 use ::io_uring::{opcode, types};
 
-use super::{POLLING, address_of, buffer_ring};
+use super::progress::POLLING;
+use super::{buffer_ring, user_data};
+use crate::abi;
 use crate::address::SocketAddress;
 use crate::operation::{Interest, Operation, Request};
 
-/// The submission entry for the state that `operation` is in.
+/// Returns the submission entry for the state that `operation` is in.
 ///
 /// # Safety
 /// `operation` is in flight, or about to be: it and every pointer of its request are valid until its completion.
 pub(super) unsafe fn encode(operation: NonNull<Operation>) -> Entry {
     // SAFETY: the operation is valid.
-    let Operation { request, step, .. } = unsafe { operation.as_ref() };
-    let entry = if step.get() & POLLING != 0 {
+    let submitted = unsafe { operation.as_ref() };
+    let request = &submitted.request;
+    let entry = if submitted.step().get() & POLLING != 0 {
         let fd = types::Fd(request.source().fd);
         opcode::PollAdd::new(fd, poll_mask(request.interest())).build()
     } else {
         // SAFETY: so are the pointers of its request.
         unsafe { encode_request(request) }
     };
-    entry.user_data(address_of(operation))
+    entry.user_data(user_data::of(operation))
 }
 
 /// # Safety
@@ -75,21 +78,14 @@ unsafe fn encode_request(request: &Request) -> Entry {
     }
 }
 
-/// Reads and writes where `read(2)` and `write(2)` would.
+/// The offset that reads and writes where `read(2)` and `write(2)` would.
 const CURRENT_POSITION: u64 = u64::MAX;
 
-/// An entry has 32 bits for the length, and results are signed.
+/// Returns a length for an entry, which has 32 bits for it, and whose result is signed.
 fn entry_length(length: usize) -> u32 {
     length.min(i32::MAX as usize) as u32
 }
 
 fn poll_mask(interest: Interest) -> u32 {
-    let mut mask = 0;
-    if interest.contains(Interest::READ) {
-        mask |= libc::POLLIN;
-    }
-    if interest.contains(Interest::WRITE) {
-        mask |= libc::POLLOUT;
-    }
-    mask as u32
+    abi::poll_events(interest) as u32
 }

@@ -1,15 +1,16 @@
-//! MultishotReceives that the kernel adds to by itself: a receive that stays armed (`IORING_RECV_MULTISHOT`, Linux 6.0), and picks one of
-//! the provided buffers for whatever arrives. See `multishot_receive.rs` for what they are to the reader.
+//! Receives that stay armed (`IORING_RECV_MULTISHOT`, Linux 6.0): the kernel picks a provided buffer for whatever arrives.
+//! `multishot_receive.rs` describes what they are to the reader.
 //!
-//! An armed feed has a place here, whose number is in the `user_data` of its request, and keeps it until the last completion
-//! of the request. A place is used again, and a request to stop may name one that has been: the kernel takes requests in order,
-//! so it is over before the new feed is armed.
+//! An armed receive has a slot, whose number is in the `user_data` of its request, until the request's last completion. An
+//! operation waits only at a receive that is armed: when the kernel stops by itself, the receive is armed again at once.
 //!
-//! To stop a feed is to cancel its request. The kernel does not find a request that it is just trying again, or has not armed
-//! yet, so what was not found is asked for once more, as long as the feed is armed.
+//! Slots are reused, so a request to stop a receive may name a slot that has another one by now. The kernel takes requests in
+//! order, so it has dealt with that request before it arms the new receive.
+//!
+//! To stop a receive is to cancel its request. The kernel does not find a request that it is just trying again, or has not armed
+//! yet. Then the request to stop is repeated while the receive is armed.
 
 use std::mem;
-use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -17,199 +18,176 @@ use ::io_uring::squeue::Entry;
 use ::io_uring::{cqueue, opcode, types};
 
 use super::buffer_ring::{BufferRing, GROUP};
-use super::{CANCEL, MULTISHOT};
-use crate::multishot_receive::MultishotState;
+use super::user_data;
+use crate::multishot_receive::Received;
 use crate::operation::{Operation, Source};
 
-/// The feeds of one ring.
+/// The multishot receives of one ring.
 pub(super) struct MultishotReceives {
     slots: Vec<Option<Armed>>,
-    /// Places that are `None`.
+    /// Slots that are `None`.
     free: Vec<u32>,
-    /// Somebody waits at them, and the kernel has stopped.
-    stopped: Vec<Rc<MultishotState>>,
-    /// To be stopped: nobody takes what is in them, or a request to stop has missed them.
-    excess: Vec<Rc<MultishotState>>,
+    /// Slots that were full when something arrived. They are stopped if nobody waits there at the next wait.
+    full: Vec<u32>,
 }
 
-/// A feed that the kernel may add to.
+/// A receive to which the kernel may add.
 struct Armed {
-    multishot: Rc<MultishotState>,
-    /// The identity of its socket.
-    socket: u64,
+    received: Rc<Received>,
+    socket: Source,
+    /// Waits for something to arrive.
+    waiting: Option<NonNull<Operation>>,
+    /// The kernel was asked to stop.
+    is_stopping: bool,
 }
 
-/// What a completion means for the operation that waits at the feed.
+/// What follows from a completion.
 pub(super) enum Delivered {
     Nothing,
-    /// It is over, with this result.
+    /// A request has to be pushed.
+    Request(Entry),
+    /// The operation that waited is over, with this result.
     Answered(NonNull<Operation>, i32),
-    /// The socket is `O_NONBLOCK`, where the kernel does not stay armed: it is to be waited for like any other.
-    Alone(NonNull<Operation>),
+    /// The socket is `O_NONBLOCK`, where the kernel does not stay armed. The operation has to wait like any other.
+    SingleShot(NonNull<Operation>),
 }
 
 impl MultishotReceives {
     pub(super) const fn new() -> MultishotReceives {
-        MultishotReceives { slots: Vec::new(), free: Vec::new(), stopped: Vec::new(), excess: Vec::new() }
+        MultishotReceives { slots: Vec::new(), free: Vec::new(), full: Vec::new() }
     }
 
-    /// How many are armed.
+    /// Returns how many receives are armed.
     pub(super) fn armed(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Whether there are requests to be made.
-    pub(super) fn has_requests(&self) -> bool {
-        !self.stopped.is_empty() || !self.excess.is_empty()
-    }
-
-    /// The request that arms a feed of `socket`, which is to be pushed.
-    pub(super) fn arm(&mut self, multishot: &Rc<MultishotState>, socket: Source) -> Entry {
+    /// Lets `operation` wait. Returns the request that arms the receive, if it is not armed.
+    pub(super) fn wait(
+        &mut self,
+        received: &Rc<Received>,
+        socket: Source,
+        operation: NonNull<Operation>,
+    ) -> Option<Entry> {
+        if let Some(slot) = received.slot.get() {
+            let armed = self.slots[slot as usize].as_mut().expect("an armed receive has a slot");
+            debug_assert!(armed.waiting.is_none(), "a multishot receive is for one reader");
+            armed.waiting = Some(operation);
+            return None;
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        self.slots[slot as usize] = Some(Armed { multishot: Rc::clone(multishot), socket: socket.id });
-        multishot.slot.set(Some(slot));
-        multishot.is_stopping.set(false);
-        receive(socket.fd).user_data(number(slot))
+        received.slot.set(Some(slot));
+        let received = Rc::clone(received);
+        self.slots[slot as usize] =
+            Some(Armed { received, socket, waiting: Some(operation), is_stopping: false });
+        Some(receive(slot, socket))
     }
 
-    /// The request that stops an armed feed, which is to be pushed: its last completion comes soon. `None`: it is not armed.
-    pub(super) fn stop(multishot: &MultishotState) -> Option<Entry> {
-        let number = number(multishot.slot.get()?);
-        multishot.is_stopping.set(true);
-        Some(opcode::AsyncCancel::new(number).build().user_data(number | CANCEL))
+    /// Ends the wait of `operation`. Returns false if it does not wait here. The kernel does not know of it, and goes on.
+    pub(super) fn stop_waiting(&mut self, received: &Received, operation: NonNull<Operation>) -> bool {
+        let armed = received.slot.get().and_then(|slot| self.slots[slot as usize].as_mut());
+        armed.is_some_and(|armed| armed.waiting.take_if(|waiting| *waiting == operation).is_some())
     }
 
-    /// Has the feeds of a socket stopped, which is closed and whose readers have been forgotten.
-    pub(super) fn abandon(&mut self, socket: u64) {
-        let multishots = self.slots.iter().flatten().filter(|armed| armed.socket == socket);
-        self.excess.extend(multishots.map(|armed| {
-            armed.multishot.is_stopping.set(true);
-            Rc::clone(&armed.multishot)
-        }));
+    /// Ends the wait of all operations, and returns their number.
+    pub(super) fn stop_all_waiting(&mut self) -> usize {
+        self.slots.iter_mut().flatten().filter_map(|armed| armed.waiting.take()).count()
     }
 
-    /// All requests that have gathered.
-    pub(super) fn requests(&mut self) -> Vec<Entry> {
-        let mut requests = Vec::new();
-        for multishot in mem::take(&mut self.stopped) {
-            if let Some(operation) = multishot.waiting.get()
-                && !multishot.is_armed()
-            {
-                // SAFETY: it waits at the feed, so it is in flight, and stays where it is until it has been handed back.
-                requests.push(self.arm(&multishot, unsafe { operation.as_ref() }.request.source()));
-            }
-        }
-        for multishot in mem::take(&mut self.excess) {
-            // A reader may have come to a full one.
-            if multishot.is_stopping.get() || multishot.waiting.get().is_none() {
-                requests.extend(MultishotReceives::stop(&multishot));
-            }
-        }
-        requests
+    /// Returns the request that stops the receive in `slot`, if it is armed. Its last completion comes soon.
+    pub(super) fn stop(&mut self, slot: u32) -> Option<Entry> {
+        self.slots[slot as usize].as_mut()?.is_stopping = true;
+        let receive = user_data::of_multishot(slot);
+        Some(opcode::AsyncCancel::new(receive).build().user_data(user_data::of_cancel(receive)))
     }
 
-    /// Nothing is armed again: gives the number of operations that have waited for that.
-    pub(super) fn give_up(&mut self) -> usize {
-        self.excess.clear();
-        self.stopped.drain(..).filter(|multishot| multishot.waiting.take().is_some()).count()
+    /// Returns the slots of the socket with this identity.
+    pub(super) fn slots_of(&self, socket: u64) -> Vec<u32> {
+        let of_socket = |armed: &Armed| armed.socket.id == socket;
+        (0..)
+            .zip(&self.slots)
+            .filter(|(_, armed)| armed.as_ref().is_some_and(of_socket))
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
-    /// Takes in a completion that has a feed's number.
+    /// Takes the slots that are full and at which nobody waits.
+    pub(super) fn take_full(&mut self) -> Vec<u32> {
+        let mut full = mem::take(&mut self.full);
+        full.retain(|&slot| {
+            let armed = self.slots[slot as usize].as_ref();
+            armed.is_some_and(|armed| armed.waiting.is_none() && armed.received.is_full())
+        });
+        full
+    }
+
+    /// Acts on a completion of the receive in `slot`.
     ///
     /// # Safety
-    /// It comes from the ring, and is taken in for the first time.
-    pub(super) unsafe fn deliver(&mut self, entry: &cqueue::Entry, buffers: &mut BufferRing) -> Delivered {
-        let slot = (entry.user_data() >> SLOT_SHIFT) as usize - 1;
-        if entry.user_data() & CANCEL != 0 {
-            self.look_after_stop(slot, entry.result());
-            return Delivered::Nothing;
-        }
+    /// The completion comes from the ring, and this is the first time that it is looked at.
+    pub(super) unsafe fn deliver(
+        &mut self,
+        slot: u32,
+        entry: &cqueue::Entry,
+        buffers: &mut BufferRing,
+    ) -> Delivered {
+        let place = &mut self.slots[slot as usize];
+        let armed = place.as_mut().expect("a receive keeps its slot until its last completion");
+        // SAFETY: a completion of the ring, looked at for the first time.
+        unsafe { take_in(entry, &armed.received, buffers) };
         let is_last = !cqueue::more(entry.flags());
-        let armed = &mut self.slots[slot];
-        let multishot = if is_last {
-            armed.take().map(|armed| armed.multishot)
-        } else {
-            armed.as_ref().map(Armed::multishot)
-        };
-        let multishot = multishot.expect("a multishot keeps its slot until its last completion");
-        if is_last {
-            multishot.slot.set(None);
-            self.free.push(slot as u32);
-        }
-        // SAFETY: it comes from the ring, and is taken in for the first time.
-        unsafe { take_in(entry, &multishot, buffers) };
-        let Some(operation) = multishot.waiting.get() else {
-            if multishot.is_full() && !is_last {
-                self.excess.push(multishot);
+        let answer = armed.waiting.and_then(|operation| Some((operation, armed.received.answer()?)));
+        let delivered = match (armed.waiting, answer) {
+            (_, Some((operation, result))) => Delivered::Answered(operation, result),
+            (Some(operation), None) if entry.result() == -libc::EAGAIN => Delivered::SingleShot(operation),
+            (Some(_), None) if is_last => {
+                armed.is_stopping = false;
+                return Delivered::Request(receive(slot, armed.socket));
             }
-            return Delivered::Nothing;
+            (Some(_), None) => return Delivered::Nothing,
+            (None, None) => Delivered::Nothing,
         };
-        if let Some(result) = multishot.answer() {
-            multishot.waiting.set(None);
-            return Delivered::Answered(operation, result);
-        }
-        if entry.result() == -libc::EAGAIN {
-            multishot.waiting.set(None);
-            return Delivered::Alone(operation);
-        }
+        armed.waiting = None;
         if is_last {
-            self.stopped.push(multishot);
+            armed.received.slot.set(None);
+            *place = None;
+            self.free.push(slot);
+        } else if matches!(delivered, Delivered::Nothing) && armed.received.is_full() {
+            self.full.push(slot);
         }
-        Delivered::Nothing
+        delivered
     }
 
-    /// A request to stop what is, or was, at `place` is over. If it has missed, it is made again.
-    fn look_after_stop(&mut self, slot: usize, result: i32) {
-        if matches!(-result, libc::ENOENT | libc::EALREADY)
-            && let Some(armed) = &self.slots[slot]
-            && armed.multishot.is_stopping.get()
-        {
-            self.excess.push(armed.multishot());
-        }
+    /// Acts on the completion of a request to stop the receive that is, or was, in `slot`. Returns the request once more if it has
+    /// missed.
+    pub(super) fn stopped(&mut self, slot: u32, result: i32) -> Option<Entry> {
+        let is_stopping = self.slots[slot as usize].as_ref().is_some_and(|armed| armed.is_stopping);
+        let has_missed = matches!(-result, libc::ENOENT | libc::EALREADY);
+        if has_missed && is_stopping { self.stop(slot) } else { None }
     }
 }
 
-impl Armed {
-    fn multishot(&self) -> Rc<MultishotState> {
-        Rc::clone(&self.multishot)
-    }
+/// Returns the request of a receive that stays armed.
+fn receive(slot: u32, socket: Source) -> Entry {
+    opcode::RecvMulti::new(types::Fd(socket.fd), GROUP).build().user_data(user_data::of_multishot(slot))
 }
 
-/// A receive that stays armed.
-fn receive(fd: RawFd) -> Entry {
-    opcode::RecvMulti::new(types::Fd(fd), GROUP).build()
-}
-
-/// Puts what has arrived into the feed.
+/// Adds what has arrived to `received`.
 ///
 /// # Safety
 /// As for [`MultishotReceives::deliver`].
-unsafe fn take_in(entry: &cqueue::Entry, multishot: &MultishotState, buffers: &mut BufferRing) {
-    let result = entry.result();
-    let id = cqueue::buffer_select(entry.flags());
-    if let (Some(id), 1..) = (id, result) {
-        // SAFETY: a completion of the ring, taken in for the first time, says so.
-        return multishot.push(unsafe { buffers.filled(id, result as usize) });
+unsafe fn take_in(entry: &cqueue::Entry, received: &Received, buffers: &mut BufferRing) {
+    // SAFETY: a completion of the ring, looked at for the first time.
+    if let Some(buffer) = unsafe { buffers.take(entry) } {
+        return received.push(buffer);
     }
-    if let Some(id) = id {
-        // SAFETY: a completion of the ring, taken in for the first time, says so.
-        unsafe { buffers.put_back(id) };
-    }
-    match -result {
-        // It will be armed again, if somebody waits.
+    match -entry.result() {
+        // It is armed again if somebody waits.
         libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
         libc::ENOBUFS if buffers.promise() => {}
-        _ => multishot.end(result),
+        _ => received.end(entry.result()),
     }
-}
-
-/// A place's number begins above the bits that tell what the `user_data` is.
-const SLOT_SHIFT: u32 = 3;
-
-/// Counted from 1, so that no number is the waker's.
-fn number(slot: u32) -> u64 {
-    (u64::from(slot) + 1) << SLOT_SHIFT | MULTISHOT
 }

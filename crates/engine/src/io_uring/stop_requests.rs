@@ -1,7 +1,7 @@
-//! What is asked of rings by threads that are not theirs: to stop the feeds of a socket.
+//! What other threads ask of a ring: to stop the multishot receives of a socket.
 //!
-//! A reader stops its feed when it is dropped. One that has been forgotten (`mem::forget`) never does, and the kernel keeps the
-//! connection open for as long as the feed is armed. So the socket, which is closed by whatever thread drops it, asks every ring.
+//! A reader stops its receive when it is dropped. One that was forgotten (`mem::forget`) never does, and the kernel keeps the
+//! connection open while the receive is armed. So the socket, which any thread may drop, asks every ring.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,46 +10,47 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::engine::Waker;
 use crate::operation::Source;
 
-/// The orders of all rings, and how a ring is told.
+/// The requests to each ring, with its waker.
 static ALL: Mutex<Vec<(Arc<StopRequests>, Waker)>> = Mutex::new(Vec::new());
 
-/// What one ring has been asked for.
+/// The requests to one ring.
 #[derive(Default)]
 pub(super) struct StopRequests {
     /// Identities of sockets.
-    closed: Mutex<Vec<u64>>,
-    /// Whether there are any. Set after they are there.
-    are_there: AtomicBool,
+    sockets: Mutex<Vec<u64>>,
+    /// Whether there are any. Set after they have been added.
+    any: AtomicBool,
 }
 
 impl StopRequests {
-    /// Begins to take orders. `waker` is the ring's.
+    /// Registers a ring by its waker.
     pub(super) fn open(waker: Waker) -> Arc<StopRequests> {
-        let stop_requests = Arc::<StopRequests>::default();
-        lock(&ALL).push((Arc::clone(&stop_requests), waker));
-        stop_requests
+        let requests = Arc::<StopRequests>::default();
+        lock(&ALL).push((Arc::clone(&requests), waker));
+        requests
     }
 
-    /// Takes no more.
+    /// Unregisters the ring.
     pub(super) fn close(self: &Arc<StopRequests>) {
-        lock(&ALL).retain(|(stop_requests, _)| !Arc::ptr_eq(stop_requests, self));
+        lock(&ALL).retain(|(requests, _)| !Arc::ptr_eq(requests, self));
     }
 
-    /// The sockets whose feeds are to be stopped.
+    /// Takes the identities of the sockets whose receives have to stop.
     pub(super) fn take(&self) -> Vec<u64> {
-        if !self.are_there.load(Ordering::Relaxed) || !self.are_there.swap(false, Ordering::Acquire) {
+        if !self.any.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::Acquire) {
             return Vec::new();
         }
-        mem::take(&mut lock(&self.closed))
+        mem::take(&mut lock(&self.sockets))
     }
 }
 
-/// Stops every feed of `socket`, on whichever engine, soon: for a socket that is about to be closed and has had a reader that never
-/// stopped its own. From any thread.
+/// Stops every multishot receive of `socket`, on whichever engine, soon. From any thread.
+///
+/// This is for a socket that is about to be closed and had a reader that never stopped its own.
 pub fn abandon_receives(socket: Source) {
-    for (stop_requests, waker) in lock(&ALL).iter() {
-        lock(&stop_requests.closed).push(socket.id);
-        stop_requests.are_there.store(true, Ordering::Release);
+    for (requests, waker) in lock(&ALL).iter() {
+        lock(&requests.sockets).push(socket.id);
+        requests.any.store(true, Ordering::Release);
         waker.wake();
     }
 }

@@ -1,7 +1,7 @@
-//! Interrupts a thread by signals, again and again, so that its system calls end with `EINTR` wherever the kernel lets them.
+//! Interrupts a thread by signals again and again, so that its system calls end with `EINTR` wherever the kernel allows it.
 //!
-//! The signal has a handler that does nothing, without `SA_RESTART`. It runs on the alternate stack, where there is one: green threads may
-//! have small stacks.
+//! The signal's handler does nothing and is installed without `SA_RESTART`. It runs on the alternate stack if there is one, since
+//! green threads may have small stacks.
 
 use std::ptr;
 use std::sync::Once;
@@ -14,15 +14,15 @@ use super::Dice;
 /// The longest time between two signals, in microseconds.
 const PAUSE_US_MAX: u64 = 2_000;
 
-/// As long as it lives, the thread that has made it is interrupted. Dropped on that thread.
-pub(super) struct Pest {
-    /// Dropped to end it.
+/// Interrupts the thread that made it, which also drops it.
+pub(super) struct Interrupter {
+    /// Dropped to end the thread.
     alive: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Pest {
-    pub(super) fn new(seed: u64) -> Pest {
+impl Interrupter {
+    pub(super) fn new(seed: u64) -> Interrupter {
         install_handler();
         // SAFETY: no memory is involved.
         let (process, target) = unsafe { (libc::getpid(), libc::gettid()) };
@@ -35,11 +35,11 @@ impl Pest {
                 unsafe { libc::syscall(libc::SYS_tgkill, process, target, signal()) };
             }
         });
-        Pest { alive: Some(alive), thread: Some(thread) }
+        Interrupter { alive: Some(alive), thread: Some(thread) }
     }
 }
 
-impl Drop for Pest {
+impl Drop for Interrupter {
     fn drop(&mut self) {
         self.alive = None;
         if let Some(thread) = self.thread.take() {
@@ -48,7 +48,7 @@ impl Drop for Pest {
     }
 }
 
-/// One that nobody uses.
+/// Returns a signal that nobody else uses.
 fn signal() -> i32 {
     libc::SIGRTMIN() + 9
 }
