@@ -126,7 +126,7 @@ fn sizes_from_one_byte_to_megabytes() {
 #[test]
 fn every_engine_and_several_workers() {
     let server = Server::start(Manner::Upper);
-    for engine in ["io_uring", "epoll", "poll", "select", "sigio", "spin"] {
+    for engine in sward::EngineKind::ALL.map(sward::EngineKind::name) {
         for flags in [["--pipeline", "2"], ["--rate", "3000"], ["--ramp", "100ms"]] {
             let (report, succeeded) =
                 measure(&server, &[&["--engine", engine, "--workers", "2"], &flags[..]].concat());

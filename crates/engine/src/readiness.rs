@@ -366,8 +366,8 @@ impl Entry {
     unsafe fn attempt(&mut self, operation: &Operation, direction: Interest, pool: &mut BufferPool) -> bool {
         let request = &operation.request;
         let outcome = match *request {
-            // SAFETY: the request's multishot receive is valid.
             Request::ReceiveProvided { socket, multishot } => {
+                // SAFETY: the request's multishot receive is valid.
                 receive_provided(socket, unsafe { &*multishot }, pool)
             }
             // SAFETY: the request's pointers are valid.
