@@ -53,7 +53,7 @@ impl Guarded {
             guard.env_remove(name);
         }
         guard.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = guard.spawn().with_context(|| format!("starting {}", command.join(" ")))?;
+        let mut child = guard.spawn().context(format_args!("starting {}", command.join(" ")))?;
         let (sender, lines) = channel();
         let output = child.stdout.take().expect("it is piped");
         thread::spawn(move || {

@@ -43,21 +43,14 @@ from!(String, fmt::Error, io::Error, AddrParseError, ParseFloatError, nix::Error
 
 /// Puts what was attempted before an error's text.
 pub(crate) trait Context<T> {
-    fn context(self, attempted: impl Display) -> Result<T>
-    where
-        Self: Sized,
-    {
-        self.with_context(|| attempted)
-    }
-
-    fn with_context<D: Display>(self, attempted: impl FnOnce() -> D) -> Result<T>;
+    fn context(self, attempted: impl Display) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
-    fn with_context<D: Display>(self, attempted: impl FnOnce() -> D) -> Result<T> {
+    fn context(self, attempted: impl Display) -> Result<T> {
         self.map_err(|error| match error.into() {
             Error::Interrupted => Error::Interrupted,
-            Error::Failed(text) => Error::Failed(format!("{}: {text}", attempted())),
+            Error::Failed(text) => Error::Failed(format!("{attempted}: {text}")),
         })
     }
 }

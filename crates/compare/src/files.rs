@@ -31,7 +31,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     }
     let part = part(path)?;
     File::create_new(&part).map_err(|error| denied(&error))?;
-    fs::remove_file(&part).with_context(|| format!("removing {}", part.display()))
+    fs::remove_file(&part).context(format_args!("removing {}", part.display()))
 }
 
 /// Creates a folder, unless it exists, and checks that files can be written there.
@@ -48,10 +48,10 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = || format!("writing {}", path.display());
-    if present(path).with_context(failed)?.is_some_and(|found| !found.is_file()) {
+    let failed = format!("writing {}", path.display());
+    if present(path).context(&failed)?.is_some_and(|found| !found.is_file()) {
         let opened = File::options().write(true).open(path);
-        return opened.and_then(|mut file| file.write_all(text.as_bytes())).with_context(failed);
+        return opened.and_then(|mut file| file.write_all(text.as_bytes())).context(&failed);
     }
     // The file that a link names; otherwise renaming would replace the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -63,7 +63,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
         // The first error is the one that matters.
         let _ = fs::remove_file(&part);
     }
-    written.with_context(failed)
+    written.context(&failed)
 }
 
 /// Says what is wrong with a path that the user has chosen, and what to do.

@@ -102,7 +102,7 @@ impl Request {
         let pinning = Pinning { server: cores.map(|cores| cores.0), generator: cores.map(|cores| cores.1) };
         for subject in plan.subjects.iter().filter(|subject| subject.is_foreign()) {
             MeasuredServer::start(subject, pinning, interrupt)
-                .with_context(|| format!("--with, {}", subject.name))?;
+                .context(format_args!("--with, {}", subject.name))?;
         }
         let notes = notes(&plan, &machine, pinning);
         for note in &notes {

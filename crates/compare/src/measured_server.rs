@@ -60,12 +60,10 @@ impl MeasuredServer {
                 let arguments = subject::arguments(model, engine).into_iter().map(str::to_owned);
                 let command: Vec<_> = [OURSELVES.to_owned()].into_iter().chain(arguments).collect();
                 let process = Guarded::start(pinning.server, &command, interrupt)?;
-                let address = address_of_banner(&process).with_context(|| subject.command.clone())?;
+                let address = address_of_banner(&process).context(&subject.command)?;
                 (process, address)
             }
-            Origin::Foreign => {
-                start_foreign(subject, pinning, interrupt).with_context(|| subject.command.clone())?
-            }
+            Origin::Foreign => start_foreign(subject, pinning, interrupt).context(&subject.command)?,
         };
         let mut server =
             MeasuredServer { process, address, verify: "upper", pinning, interrupt: Arc::clone(interrupt) };
@@ -217,7 +215,7 @@ fn address_of_banner(process: &Guarded) -> Result<SocketAddr> {
             .next()
             .unwrap_or_default()
             .parse()
-            .with_context(|| format!("its first line is {line:?}, and should end in its address")),
+            .context(format_args!("its first line is {line:?}, and should end in its address")),
         None => bail!("it ended at once: {}", process.stderr()),
     }
 }

@@ -40,12 +40,12 @@ fn become_program(parent: u32, core: Option<usize>, command: &[String]) -> Resul
         let mut only = CpuSet::new();
         only.set(core)
             .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only))
-            .with_context(|| format!("staying on core {core}"))?;
+            .context(format_args!("staying on core {core}"))?;
     }
     let [program, arguments @ ..] = command else { bail!("there is no program to become") };
     let mut command = Command::new(program);
     if program == OURSELVES {
         command.arg0("sward");
     }
-    Err(command.args(arguments).exec()).with_context(|| format!("starting {program}"))
+    Err(command.args(arguments).exec()).context(format_args!("starting {program}"))
 }

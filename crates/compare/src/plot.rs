@@ -7,15 +7,13 @@
 mod axis;
 mod canvas;
 mod line_chart;
-mod mark;
 mod row_chart;
 
 use sward_measure::quantity::short;
 
 pub(crate) use axis::Scale;
-pub(crate) use canvas::escape;
+pub(crate) use canvas::{Mark, escape};
 pub(crate) use line_chart::{Line, LineChart, Point};
-pub(crate) use mark::Mark;
 pub(crate) use row_chart::{Row, RowChart};
 
 /// The style sheet that charts need.

@@ -2,7 +2,7 @@
 //!
 //! A separate thread waits for the console, so keys work even while the program does not answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Instant;
@@ -62,7 +62,7 @@ pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::
                 session.obey(key);
             }
         }
-        if session.is_over || is_raised(&stop) {
+        if session.is_over || stop.load(Ordering::Relaxed) {
             return Ok(End::Quit);
         }
         match sampler.answer()? {
@@ -75,10 +75,6 @@ pub(super) fn show(client: Client, watch: Watch, interval: Duration) -> anyhow::
             sampler.ask();
         }
     }
-}
-
-fn is_raised(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::Relaxed)
 }
 
 /// Restores the terminal when dropped.

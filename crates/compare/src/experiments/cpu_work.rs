@@ -84,7 +84,7 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
         bench.step(COUNTER, name, jobs.into(), round, |bench| {
             let background = BackgroundLoad::watch(None);
             let printed = child::output(None, &command, &bench.interrupt, TIMEOUT)?;
-            let seconds: f64 = printed.trim().parse().with_context(|| format!("it printed {printed:?}"))?;
+            let seconds: f64 = printed.trim().parse().context(format_args!("it printed {printed:?}"))?;
             Ok(Finding {
                 values: BTreeMap::from([(Metric::Seconds, seconds)]),
                 others_percent: background.percent(),

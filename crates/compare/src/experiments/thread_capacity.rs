@@ -42,7 +42,7 @@ pub(crate) fn measure(bench: &mut Bench, round: u32) -> Result<()> {
             let background = BackgroundLoad::watch(None);
             let printed = child::output(bench.pinning.server, &command, &bench.interrupt, TIMEOUT)?;
             let report: ThreadCosts =
-                serde_json::from_str(&printed).with_context(|| format!("it printed {printed:?}"))?;
+                serde_json::from_str(&printed).context(format_args!("it printed {printed:?}"))?;
             let values = BTreeMap::from([
                 (Metric::TasksAlive, f64::from(report.alive)),
                 (Metric::SpawnNs, report.spawn_ns),

@@ -4,6 +4,15 @@ use std::fmt::{Display, Write};
 
 use sward_measure::terminal::printable;
 
+/// A median and its spread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) noisy: bool,
+}
+
 /// The number of colours in the style sheet.
 const COLOURS: usize = 7;
 

@@ -3,8 +3,7 @@
 use sward_measure::quantity::short;
 
 use super::axis::{Axis, Scale};
-use super::canvas::{Anchor, Canvas, class, width_of};
-use super::mark::Mark;
+use super::canvas::{Anchor, Canvas, Mark, class, width_of};
 
 /// Above the plot, for the unit of the vertical axis.
 const TOP: f64 = 30.0;

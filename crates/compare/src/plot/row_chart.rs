@@ -1,8 +1,7 @@
 //! A chart with a row for each subject: a bar, or several marks on one line, and the figures in words.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{Anchor, Canvas, class, width_of};
-use super::mark::Mark;
+use super::canvas::{Anchor, Canvas, Mark, class, width_of};
 
 const ROW_HEIGHT: f64 = 25.0;
 const BAR_HEIGHT: f64 = 13.0;
