@@ -8,7 +8,7 @@ struct Closed;
 
 impl std::fmt::Display for Closed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("nobody reads standard output")
+        formatter.write_str("the reader of standard output has gone")
     }
 }
 

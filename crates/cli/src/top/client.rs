@@ -137,7 +137,7 @@ fn connect_in_time(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// Verifies with the kernel who listens: anybody who can create a file at the path could send false answers.
+/// Verifies with the kernel whose process listens: any user who can create a file at the path could send false answers.
 fn verify(stream: &UnixStream, found: &Found) -> anyhow::Result<()> {
     let (shown, peer) =
         (found.path.display(), getsockopt(stream, PeerCredentials).context("asking who listens")?);

@@ -123,7 +123,7 @@ fn of_address(host: &str, target: &str) -> anyhow::Result<Found> {
     let holders = processes.filter(|process| holds_any(process, &inodes));
     let holders: Vec<u32> = holders.map(|process| process.pid().unsigned_abs()).collect();
     let Some(&first) = holders.first() else {
-        bail!("whoever listens on {target} is another user's process; run sward top as that user");
+        bail!("another user's process listens on {target}; run sward top as that user");
     };
     let own = |&process: &u32| Some((process, wanted_console(process).ok()?));
     let found: Vec<_> = holders.iter().filter_map(own).filter(|(_, path)| is_socket(path)).collect();
