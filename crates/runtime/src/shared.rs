@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_deque::{Injector, Steal, Stealer};
 use sward_coroutine::Stack;
-use sward_engine::{EngineKind, Waker};
+use sward_engine::Waker;
 
 use super::counters::{Counters, phase};
 use super::mailbox::{Mailbox, Message};
@@ -33,7 +33,7 @@ pub struct Shared {
     /// Counts the threads that the main closure's end waits for. There from the making of the main thread to its end
     /// (it holds that thread, which holds this).
     exit: Mutex<Option<Arc<ScopeData>>>,
-    engine: EngineKind,
+    engine: &'static str,
     /// The number of the main thread.
     main: OnceLock<NonZeroU64>,
     watched: bool,
@@ -56,7 +56,7 @@ impl Shared {
     pub fn new(
         stealers: Vec<Stealer<Arc<Task>>>,
         stack_bytes: usize,
-        engine: EngineKind,
+        engine: &'static str,
         watched: bool,
         on_end: Option<OnEnd>,
     ) -> Shared {
@@ -82,7 +82,7 @@ impl Shared {
         }
     }
 
-    pub fn engine(&self) -> EngineKind {
+    pub fn engine(&self) -> &'static str {
         self.engine
     }
 

@@ -90,7 +90,7 @@ where
 #[derive(Clone, Debug)]
 pub struct Builder {
     workers: Option<usize>,
-    engine: Option<EngineKind>,
+    engine: Wanted,
     stack_bytes: Option<usize>,
     dump_on_quit: bool,
 }
@@ -105,7 +105,7 @@ impl Builder {
     /// A worker per core, the best engine that the kernel has (or the one that `SWARD_ENGINE` names), stacks of 256 KiB (or as many bytes as
     /// `RUST_MIN_STACK` says).
     pub fn new() -> Builder {
-        Builder { workers: None, engine: None, stack_bytes: None, dump_on_quit: true }
+        Builder { workers: None, engine: Wanted::Any, stack_bytes: None, dump_on_quit: true }
     }
 
     /// How many OS threads run green threads. The thread that calls [`run`](Builder::run) is the first.
@@ -120,7 +120,31 @@ impl Builder {
 
     /// Which engine to use. Then no other will do: if the kernel refuses it, `run` fails and says why.
     pub fn engine(mut self, engine: EngineKind) -> Builder {
-        self.engine = Some(engine);
+        self.engine = Wanted::Kind(engine);
+        self
+    }
+
+    /// An engine of your own: each worker calls `open` on its OS thread and uses what that returns. `name` is for reports and
+    /// [`engine_name`].
+    ///
+    /// # Safety
+    /// What `open` returns keeps the contract of [`sward_engine::Engine`]: above all, it never completes an operation twice, nor while the
+    /// kernel may still write to its buffers.
+    ///
+    /// # Examples
+    /// ```
+    /// // SAFETY: sward's own engine keeps the contract, and nothing here holds a scoped thread-local value across a blocking call.
+    /// let name = unsafe {
+    ///     let open = || sward_engine::EngineKind::Epoll.open().map_err(std::io::Error::other);
+    ///     sward::Builder::new().workers(2).engine_with("mine", open).run(sward::engine_name)
+    /// };
+    /// assert_eq!(name.unwrap(), Some("mine"));
+    /// ```
+    pub unsafe fn engine_with<F>(mut self, name: &'static str, open: F) -> Builder
+    where
+        F: Fn() -> io::Result<Box<dyn Engine>> + Send + Sync + 'static,
+    {
+        self.engine = Wanted::Foreign(name, Foreign(Arc::new(open)));
         self
     }
 
@@ -143,17 +167,21 @@ impl Builder {
         self
     }
 
-    /// The first worker's engine, which all others take as well.
-    fn open_engine(&self) -> io::Result<(Box<dyn Engine>, EngineKind)> {
-        let choice = match self.engine {
-            Some(kind) => Choice::Named(kind),
-            None => Choice::from_environment().map_err(invalid)?,
+    /// Opens the first worker's engine, and says how the others open theirs.
+    fn open_engine(&self) -> io::Result<(Box<dyn Engine>, Source)> {
+        let choice = match &self.engine {
+            Wanted::Kind(kind) => Choice::Named(*kind),
+            Wanted::Any => Choice::from_environment().map_err(invalid)?,
+            Wanted::Foreign(name, foreign) => {
+                let source = Source::Foreign(name, foreign.clone());
+                return Ok((source.open()?, source));
+            }
         };
         let Opened { engine, kind, refusal } = choice.open().map_err(unsupported)?;
         if let Some(reason) = refusal {
             say_once(&format!("sward: running on {kind}, since {reason}"));
         }
-        Ok((engine, kind))
+        Ok((engine, Source::Kind(kind)))
     }
 
     /// Starts the runtime and runs `main` in it: see [`run`]. If the variable `SWARD_CONSOLE` is a path, `sward top` can watch the process
@@ -180,7 +208,7 @@ impl Builder {
         let spawned_at = Location::caller();
         let mut settings = Settings::from_environment().map_err(invalid)?;
         settings.dump_on_quit = self.dump_on_quit;
-        let (engine, kind) = self.open_engine()?;
+        let (engine, source) = self.open_engine()?;
         let workers =
             self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut queues: Vec<_> = (0..workers).map(|_| crossbeam_deque::Worker::new_fifo()).collect();
@@ -191,7 +219,7 @@ impl Builder {
             .clone()
             .map(|stack_use| -> OnEnd { Box::new(move |at, stack| stack_use.record(at, stack)) });
         let is_watched = settings.stall_after.is_some() || settings.console.is_some();
-        let shared = Arc::new(Shared::new(stealers, stack_bytes, kind, is_watched, on_end));
+        let shared = Arc::new(Shared::new(stealers, stack_bytes, source.name(), is_watched, on_end));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
         let main_stack = first.promise_stack(MAIN_STACK_BYTES)?;
@@ -216,7 +244,7 @@ impl Builder {
                 report(format_args!("sward: nothing watches this runtime: {error}; {RAISE_LIMITS}"))
             });
             let _console = settings.console.as_deref().map(Console::open);
-            start_workers(scope, &shared, queues, kind).inspect_err(|_| shared.stop())?;
+            start_workers(scope, &shared, queues, &source).inspect_err(|_| shared.stop())?;
             let name = Some("main".into());
             let task =
                 Task::green(Arc::clone(&shared), Some(0), name, packet.start(), main_stack, spawned_at);
@@ -239,6 +267,48 @@ impl Builder {
     }
 }
 
+/// Which engine a runtime shall have.
+#[derive(Clone, Debug)]
+enum Wanted {
+    /// What `SWARD_ENGINE` says, or the best that the kernel has.
+    Any,
+    Kind(EngineKind),
+    Foreign(&'static str, Foreign),
+}
+
+/// Opens engines that are none of ours.
+#[derive(Clone)]
+struct Foreign(Arc<dyn Fn() -> io::Result<Box<dyn Engine>> + Send + Sync>);
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Foreign")
+    }
+}
+
+/// How each worker of a runtime opens its engine.
+#[derive(Clone)]
+enum Source {
+    Kind(EngineKind),
+    Foreign(&'static str, Foreign),
+}
+
+impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Source::Kind(kind) => kind.name(),
+            Source::Foreign(name, _) => name,
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Engine>> {
+        match self {
+            Source::Kind(kind) => kind.open().map_err(unsupported),
+            Source::Foreign(_, Foreign(open)) => open(),
+        }
+    }
+}
+
 /// What `RUST_MIN_STACK` says, or our default. Read once, as std does.
 fn default_stack_bytes() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
@@ -256,13 +326,13 @@ fn start_workers<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     shared: &Arc<Shared>,
     queues: Vec<crossbeam_deque::Worker<Arc<Task>>>,
-    kind: EngineKind,
+    source: &Source,
 ) -> io::Result<()> {
     let (report, reports) = mpsc::channel();
     for (index, queue) in (1..).zip(queues) {
-        let (theirs, report) = (Arc::clone(shared), report.clone());
+        let (theirs, source, report) = (Arc::clone(shared), source.clone(), report.clone());
         let thread = std::thread::Builder::new().name(format!("sward-worker-{index}"));
-        let started = thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, kind, report));
+        let started = thread.spawn_scoped(scope, move || run_worker(theirs, index, queue, source, report));
         started.map_err(|error| {
             let text = format!("starting worker {index}: {error}; {RAISE_LIMITS}, or use fewer workers");
             io::Error::new(error.kind(), text)
@@ -278,10 +348,10 @@ fn run_worker(
     shared: Arc<Shared>,
     index: usize,
     queue: crossbeam_deque::Worker<Arc<Task>>,
-    kind: EngineKind,
+    source: Source,
     report: mpsc::Sender<io::Error>,
 ) {
-    match kind.open() {
+    match source.open() {
         Ok(engine) => {
             let worker = Worker::new(shared, index, queue, engine);
             drop(report);
@@ -289,7 +359,7 @@ fn run_worker(
             worker.end();
         }
         Err(error) => {
-            let _ = report.send(unsupported(error));
+            let _ = report.send(error);
         }
     }
 }
@@ -319,7 +389,7 @@ fn say_once(message: &str) {
 
 /// The name of the engine that the calling green thread's runtime uses; `None` on an OS thread.
 pub fn engine_name() -> Option<&'static str> {
-    Worker::with_current(|worker, _| worker.shared().engine().name())
+    Worker::with_current(|worker, _| worker.shared().engine())
 }
 
 /// The number of the worker that the calling green thread belongs to, from 0; `None` on an OS thread.

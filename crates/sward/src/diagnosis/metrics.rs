@@ -66,7 +66,7 @@ pub fn metrics() -> Metrics {
         ..Metrics::default()
     };
     for shared in runtimes() {
-        metrics.engine = match (metrics.engine, shared.engine().name()) {
+        metrics.engine = match (metrics.engine, shared.engine()) {
             ("", name) => name,
             (known, name) if known == name => name,
             _ => SEVERAL,

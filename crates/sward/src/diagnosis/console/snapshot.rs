@@ -142,7 +142,7 @@ impl Observer {
         };
         object([
             ("main", shared.main().map(NonZeroU64::get).into()),
-            ("engine", shared.engine().name().into()),
+            ("engine", shared.engine().into()),
             ("live", shared.live().into()),
             ("unstarted", rest.unstarted.into()),
             ("spawned", sum(|counters| &counters.spawned)),
