@@ -44,11 +44,13 @@ pub mod phase {
 
 impl Counters {
     /// Adds without a locked instruction: there is one writer.
+    #[inline]
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
     /// Stores what the owning worker alone writes.
+    #[inline]
     pub fn set(counter: &AtomicU64, value: u64) {
         counter.store(value, Ordering::Relaxed);
     }

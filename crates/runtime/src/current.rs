@@ -16,7 +16,6 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
-use super::storage::drop_locals;
 use super::task::Task;
 use super::worker::Worker;
 
@@ -35,7 +34,7 @@ impl Drop for AtExit {
     fn drop(&mut self) {
         // SAFETY: `HERE` holds a reference to what it points to.
         if let Some(task) = unsafe { HERE.get().as_ref() } {
-            drop_locals(task);
+            task.drop_locals();
         }
     }
 }
@@ -55,6 +54,7 @@ pub fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
 }
 
 /// Lends the task of the calling OS thread if it has one already. For a panic hook, which should not make one.
+#[inline]
 pub fn with_known_task<R>(action: impl FnOnce(&Task) -> R) -> Option<R> {
     // SAFETY: `HERE` holds a reference to what it points to, and only the end of the thread takes it away.
     unsafe { HERE.get().as_ref() }.map(action)
@@ -111,6 +111,6 @@ unsafe extern "C" fn release(task: *mut c_void) {
     let task: *const Task = task.cast();
     // SAFETY: `adopt` made it raw, and this is the one call for that. It stays the thread's identity until its values are dropped.
     let task = unsafe { Arc::from_raw(task) };
-    drop_locals(&task);
+    task.drop_locals();
     HERE.set(ptr::null());
 }

@@ -1,4 +1,5 @@
-//! `time::timeout`: a closure with a deadline that all its blocking calls inherit.
+//! What interrupts a thread: [`timeout`], a closure with a deadline that all its blocking calls inherit, and [`Cancelled`], the payload
+//! of a cancel.
 //!
 //! Each call of [`timeout`] puts a [`Deadline`] into its own frame, linked to the one outside it. When its timer fires,
 //! whatever the thread waits for is interrupted as by a cancel, and the blocking call unwinds, up to that frame and no further. If several
@@ -12,7 +13,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::cancelled::Cancelled;
 use super::current::with_current_task;
 use super::task::Local;
 use super::timers::Timer;
@@ -81,6 +81,7 @@ impl From<Elapsed> for std::io::Error {
 /// assert!(timeout(Duration::from_millis(1), || thread::sleep(Duration::from_secs(100))).is_err());
 /// assert_eq!(timeout(Duration::from_secs(100), || 5), Ok(5));
 /// ```
+#[inline]
 pub fn timeout<F, T>(duration: Duration, f: F) -> Result<T, Elapsed>
 where
     F: FnOnce() -> T,
@@ -139,6 +140,7 @@ fn open(local: &Local) -> impl Iterator<Item = &Deadline> {
 }
 
 /// Whether a deadline has passed that may unwind the thread from where it is now. The thread's, or its worker's.
+#[inline]
 pub(crate) fn is_due(local: &Local) -> bool {
     open(local).any(|deadline| deadline.expired.get())
 }
@@ -150,6 +152,7 @@ pub(crate) fn due(local: &Local) -> Option<Expired> {
 }
 
 /// For OS threads, which have no timers: the earlier of `deadline` and those that may unwind the thread from where it is.
+#[inline]
 pub(crate) fn nearest(local: &Local, deadline: Option<Instant>) -> Option<Instant> {
     if local.deadline.get().is_null() {
         return deadline;
@@ -158,6 +161,7 @@ pub(crate) fn nearest(local: &Local, deadline: Option<Instant>) -> Option<Instan
 }
 
 /// For OS threads: marks what has passed.
+#[inline]
 pub(crate) fn look_at_clock(local: &Local) {
     if local.deadline.get().is_null() {
         return;
@@ -182,3 +186,64 @@ pub fn remaining() -> Option<Duration> {
         nearest.map(|at| at.saturating_duration_since(Instant::now()))
     })
 }
+
+/// What `JoinHandle::join` returns as the error (in its `Box<dyn Any>`) for a thread that was cancelled.
+///
+/// ```
+/// use sward::thread::{self, Cancelled};
+/// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+/// unsafe {
+///     sward::run(|| {
+///         let thread = thread::spawn(|| thread::park());
+///         thread.cancel();
+///         assert!(thread.join().unwrap_err().is::<Cancelled>());
+///     })
+/// }
+/// .unwrap();
+/// ```
+pub struct Cancelled {
+    /// Of the payload that unwinds a thread. `None`: a result.
+    _interruption: Option<Interruption>,
+}
+
+impl Cancelled {
+    /// The result of a thread that has not started and never will.
+    #[inline]
+    pub(crate) fn before_start() -> Cancelled {
+        Cancelled { _interruption: None }
+    }
+
+    /// The payload that unwinds the calling thread.
+    #[inline]
+    pub(crate) fn unwinding() -> Cancelled {
+        Cancelled { _interruption: Some(Interruption::begin()) }
+    }
+}
+
+impl Clone for Cancelled {
+    fn clone(&self) -> Self {
+        Cancelled { _interruption: None }
+    }
+}
+
+impl PartialEq for Cancelled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cancelled {}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Cancelled")
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the thread was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}

@@ -12,10 +12,10 @@ use std::time::Duration;
 use sward_coroutine::{Stack, Suspender, on_stack};
 use sward_engine::Request;
 
-use super::coarse_clock;
 use super::hooks::hooks;
 use super::reason::What;
 use super::task::{Local, Task, UserPark, Waiting};
+use super::timers::coarse_milliseconds;
 use super::worker::Worker;
 
 /// Address space of the stack on which others are looked at, in bytes. A size of its own, so that no thread gets a
@@ -111,7 +111,7 @@ impl Worker {
         };
         let stamp = local.stamp.get();
         let then = (stamp >> 32) as u32;
-        let since = Duration::from_millis(coarse_clock::milliseconds().wrapping_sub(then).into());
+        let since = Duration::from_millis(coarse_milliseconds().wrapping_sub(then).into());
         let has_deadline = !local.deadline.get().is_null() && local.shields.get() == 0;
         Some(see(Look { doing, since, stamp, has_deadline }))
     }

@@ -14,16 +14,16 @@
 //! | `current.rs` | the calling thread's task | any thread |
 //! | `wake_word.rs` | the word on which a thread waits for another | any thread |
 //! | `unwinding.rs` | what a thread is unwinding with, and how deep | the thread itself |
-//! | `deadline.rs`, `cancelled.rs` | `time::timeout`, and what cancelled threads unwind with | the thread itself |
+//! | `deadline.rs` | `time::timeout`, and the payload of a cancel | the thread itself |
 //! | `pending_panic.rs` | panics that are asked for from outside | any thread |
 //! | `reason.rs` | what a parked thread waits for, for reports | the thread itself |
 //! | `inspection.rs` | what a worker sees when it looks at its threads | the owning worker |
 //! | `counters.rs` | what a worker lets others see of itself | any thread |
 //! | `shared.rs`, `sleepers.rs`, `mailbox.rs` | what workers share: mail, wakers, stealing, how they sleep | any thread |
-//! | `timers.rs` | the timing wheel | the owning worker |
-//! | `roster.rs` | a worker's live threads | the owning worker |
-//! | `stack_order.rs` | stacks that are promised before a thread starts | any worker |
-//! | `storage.rs`, `scope_data.rs` | values of `thread::Local`; threads whose end somebody waits for | the thread itself; any thread |
+//! | `timers.rs` | the timing wheel, the coarse clock | the owning worker |
+//! | `live_tasks.rs` | a worker's live tasks | the owning worker |
+//! | `stack_reservation.rs` | stacks that are reserved before a thread starts | any worker |
+//! | `scope_data.rs` | threads whose end somebody waits for | any thread |
 //! | `offload.rs`, `futex.rs` | OS threads for calls that cannot but block; how an OS thread sleeps | any thread |
 //! | `report.rs` | what the person who runs the program is told | any thread |
 //! | `hooks.rs` | what is asked of the diagnosis above | |
@@ -32,29 +32,26 @@
 // The crate above documents what users see; here the whole floor is one room.
 #![allow(missing_docs, clippy::new_without_default, rustdoc::private_intra_doc_links)]
 
-pub mod cancelled;
-pub mod coarse_clock;
 pub mod counters;
 pub mod current;
 pub mod deadline;
 pub mod futex;
 pub mod hooks;
 pub mod inspection;
+mod live_tasks;
 pub mod mailbox;
 pub mod offload;
 pub mod pending_panic;
 mod primitive;
 pub mod reason;
 pub mod report;
-mod roster;
 mod run_queue;
 pub mod scope_data;
 pub mod shared;
 mod sleepers;
 #[cfg_attr(not(feature = "tracing"), path = "no_span.rs")]
 pub mod span;
-pub mod stack_order;
-pub mod storage;
+pub mod stack_reservation;
 mod stress;
 pub mod task;
 pub mod timers;

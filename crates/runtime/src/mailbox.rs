@@ -91,18 +91,21 @@ impl Mailbox {
     }
 
     /// Whether the worker sleeps, or is just being woken: not held up by what it runs. It may be otherwise a moment later.
+    #[inline]
     pub fn is_asleep(&self) -> bool {
         self.sleep.load(Ordering::Relaxed) != AWAKE
     }
 
     /// True if the worker sleeps and nobody else has undertaken to wake it.
     #[must_use]
+    #[inline]
     pub fn claim_wake(&self) -> bool {
         self.sleep.load(Ordering::Relaxed) == ASLEEP
             && self.sleep.compare_exchange(ASLEEP, WAKING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Whether there is mail. Costs a load.
+    #[inline]
     pub fn has_mail(&self) -> bool {
         self.pending.load(Ordering::Acquire)
     }

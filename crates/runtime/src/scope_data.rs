@@ -30,11 +30,13 @@ impl ScopeData {
     }
 
     /// A thread of the scope has been made; it will call [`ScopeData::leave`].
+    #[inline]
     pub fn enter(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A thread of the scope does not touch what it borrowed any more.
+    #[inline]
     pub fn leave(&self) {
         if self.running.fetch_sub(1, Ordering::Release) == 1 {
             self.owner.unpark();
@@ -42,6 +44,7 @@ impl ScopeData {
     }
 
     /// A thread of the scope has panicked.
+    #[inline]
     pub fn child_panicked(&self) {
         if self.cancel_on_panic.load(Ordering::Relaxed) {
             self.cancel_children();
@@ -59,11 +62,13 @@ impl ScopeData {
     }
 
     /// Whether there was such a thread.
+    #[inline]
     pub fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::Relaxed)
     }
 
     /// How many threads have not left yet.
+    #[inline]
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Acquire)
     }

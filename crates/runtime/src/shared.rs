@@ -13,7 +13,7 @@ use super::counters::{Counters, phase};
 use super::mailbox::{Mailbox, Message};
 use super::scope_data::ScopeData;
 use super::sleepers::Sleepers;
-use super::stack_order::Redeemed;
+use super::stack_reservation::Released;
 use super::task::Task;
 
 /// Looks at the stack of a thread that is over and was spawned there.
@@ -48,7 +48,7 @@ struct Remote {
     stealer: Stealer<Arc<Task>>,
     /// Tasks that it has been told to start and that are still in its mailbox.
     expected: AtomicUsize,
-    redeemed: Redeemed,
+    released: Released,
     counters: Arc<Counters>,
 }
 
@@ -65,7 +65,7 @@ impl Shared {
             waker: OnceLock::new(),
             stealer,
             expected: AtomicUsize::new(0),
-            redeemed: Redeemed::default(),
+            released: Released::default(),
             counters: Arc::default(),
         });
         Shared {
@@ -82,16 +82,19 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub fn engine(&self) -> &'static str {
         self.engine
     }
 
     /// Whether a monitor or a console looks at what each worker is running.
+    #[inline]
     pub fn is_watched(&self) -> bool {
         self.watched
     }
 
     /// What looks at the stack of a thread that is over, if somebody does.
+    #[inline]
     pub(crate) fn on_end(&self) -> Option<&OnEnd> {
         self.on_end.as_ref()
     }
@@ -114,34 +117,40 @@ impl Shared {
         self.main.get().copied()
     }
 
+    #[inline]
     pub fn is_main(&self, task: &Task) -> bool {
         self.main() == Some(task.id())
     }
 
     /// `None` once the runtime is ending.
+    #[inline]
     pub fn exit(&self) -> Option<Arc<ScopeData>> {
         self.exit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    #[inline]
     pub fn stack_bytes(&self) -> usize {
         self.stack_bytes
     }
 
+    #[inline]
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
 
+    #[inline]
     pub fn mailbox(&self, worker: usize) -> &Mailbox {
         &self.workers[worker].mailbox
     }
 
+    #[inline]
     pub fn counters(&self, worker: usize) -> &Arc<Counters> {
         &self.workers[worker].counters
     }
 
-    /// Which promises of stacks others have kept in the worker's place.
-    pub(crate) fn redeemed(&self, worker: usize) -> &Redeemed {
-        &self.workers[worker].redeemed
+    /// Reservations of the worker that other workers have released.
+    pub(crate) fn released(&self, worker: usize) -> &Released {
+        &self.workers[worker].released
     }
 
     pub fn set_waker(&self, worker: usize, waker: Waker) {
@@ -149,6 +158,7 @@ impl Shared {
         debug_assert!(set.is_ok(), "a worker starts once");
     }
 
+    #[inline]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
@@ -210,6 +220,7 @@ impl Shared {
     }
 
     /// Some queue of unstarted tasks has got one: wakes a worker if one sleeps.
+    #[inline]
     pub fn work_has_come(&self) {
         if let Some(worker) = self.sleepers.claim(self.workers.iter().map(|worker| &worker.mailbox)) {
             self.wake(worker);
@@ -247,6 +258,7 @@ impl Shared {
         !self.injector.is_empty() || self.workers.iter().any(|worker| !worker.stealer.is_empty())
     }
 
+    #[inline]
     pub fn injector_is_empty(&self) -> bool {
         self.injector.is_empty()
     }

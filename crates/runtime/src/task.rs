@@ -9,9 +9,10 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::collections::HashMap;
 use std::hint::unreachable_unchecked;
 use std::num::NonZeroU64;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
@@ -25,12 +26,12 @@ use super::mailbox::Message;
 use super::reason::Reason;
 use super::shared::Shared;
 use super::span::{self, ThreadSpans};
-use super::stack_order::StackOrder;
-use super::storage::Storage;
+use super::stack_reservation::StackReservation;
 use super::unwinding::Unwinding;
 pub use super::wake_word::UserPark;
 use super::wake_word::{Duty, Notice, Wait, WakeWord};
 use super::worker::Worker;
+use crate::report::fatal;
 
 /// A thread: its identity, its wake-up word, and (for its worker only) the way to what it runs.
 pub struct Task {
@@ -71,15 +72,18 @@ pub struct Local {
     /// A deadline of the chain has passed, or the thread is to panic with a report.
     pub expired: Cell<bool>,
     pub unwinding: Unwinding,
-    /// Its place in the worker's [`Roster`](super::roster::Roster).
-    pub place: Cell<u32>,
+    /// Its slot in the worker's [`LiveTasks`](super::live_tasks::LiveTasks).
+    pub slot: Cell<u32>,
     pub spans: ThreadSpans,
 }
+
+/// The values of one thread's `thread::Local`s, by the address of each. Boxed, since most threads have none.
+pub type Storage = Option<Box<HashMap<usize, Box<dyn Any>>>>;
 
 /// How far a thread has come.
 enum Body {
     /// What to run, and on how large a stack.
-    Unstarted(Arc<dyn Start>, StackOrder),
+    Unstarted(Arc<dyn Start>, StackReservation),
     /// Runs, or is suspended. Null: it is over, or will never start.
     Started(*const Local),
 }
@@ -97,7 +101,7 @@ impl Local {
             deadline: Cell::new(ptr::null()),
             expired: Cell::new(false),
             unwinding: Unwinding::default(),
-            place: Cell::new(0),
+            slot: Cell::new(0),
             spans: ThreadSpans::default(),
         }
     }
@@ -159,7 +163,7 @@ impl Task {
         worker: Option<usize>,
         name: Option<Box<str>>,
         start: Arc<dyn Start>,
-        stack: StackOrder,
+        stack: StackReservation,
         spawned_at: &'static Location<'static>,
     ) -> Arc<Task> {
         let worker = worker.map_or(UNDECIDED, |index| index as u32);
@@ -195,35 +199,40 @@ impl Task {
         }
     }
 
+    #[inline]
     pub fn id(&self) -> NonZeroU64 {
         self.id
     }
 
+    #[inline]
     pub fn name(&self) -> Option<&str> {
         self.name.as_ref().map(|name| &***name)
     }
 
+    #[inline]
     pub fn shared(&self) -> Option<&Arc<Shared>> {
         self.shared.as_ref()
     }
 
+    #[inline]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.spawned_at
     }
 
     /// The number of the worker that it belongs to; of one that any may start, none that there is.
+    #[inline]
     pub fn worker(&self) -> usize {
         self.worker.load(Ordering::Relaxed) as usize
     }
 
     // ---- the body: the owning worker's --------------------------------------------------------------------------
 
-    /// Takes what is to run out of a thread that has not started, and the order for its stack. Until it has a body again it is over.
+    /// Takes the closure and the stack reservation out of a task that has not started. Until the task has a body again, it is over.
     ///
     /// # Safety
     /// The task is unstarted, and the caller is the one who has taken it from its queue.
     #[inline]
-    pub(crate) unsafe fn take_start(&self) -> (Arc<dyn Start>, StackOrder) {
+    pub(crate) unsafe fn take_start(&self) -> (Arc<dyn Start>, StackReservation) {
         // SAFETY: nobody touches the body of an unstarted task but the one who has taken it from its queue, which is the caller.
         match std::mem::replace(unsafe { &mut *self.body.get() }, Body::Started(ptr::null())) {
             Body::Unstarted(start, stack) => (start, stack),
@@ -236,7 +245,7 @@ impl Task {
     /// # Safety
     /// The caller has taken it, and has not shown the task to anybody since.
     #[cold]
-    pub(crate) unsafe fn put_back(&self, start: Arc<dyn Start>, stack: StackOrder) {
+    pub(crate) unsafe fn put_back(&self, start: Arc<dyn Start>, stack: StackReservation) {
         // SAFETY: nobody else touches the body of a task that is in no queue and has not started.
         unsafe { *self.body.get() = Body::Unstarted(start, stack) };
     }
@@ -293,6 +302,22 @@ impl Task {
         }
     }
 
+    /// Drops the calling thread's values of `thread::Local`: when its closure has returned, or at the end of an OS thread that sward
+    /// did not start. Destructors may make new values. The calling thread's own task.
+    #[inline]
+    pub fn drop_locals(&self) {
+        // SAFETY: it is the calling thread's own task.
+        let local = unsafe { self.local() };
+        // SAFETY: the storage is the calling thread's, and nothing of it is borrowed any more: the thread is in no `with`.
+        while let Some(values) = unsafe { (*local.storage.get()).take() } {
+            local.shields.set(local.shields.get() + 1);
+            if catch_unwind(AssertUnwindSafe(|| drop(values))).is_err() {
+                fatal(format_args!("a thread-local value panicked when it was dropped"));
+            }
+            local.shields.set(local.shields.get() - 1);
+        }
+    }
+
     // ---- waking -------------------------------------------------------------------------------------------------
 
     /// Ends the thread's wait, or its next one. From any thread.
@@ -335,11 +360,13 @@ impl Task {
     }
 
     /// Whether it is suspended until it is notified, and if so, whether in `thread::park`.
+    #[inline]
     pub fn is_parked(&self) -> Option<UserPark> {
         self.word.is_parked()
     }
 
     /// Whether its OS thread sleeps until it is notified. From any thread.
+    #[inline]
     pub fn is_blocked(&self) -> bool {
         self.word.blocked().is_some()
     }
@@ -380,6 +407,7 @@ impl Task {
 
     /// The thread is over: lets the joiner go on. Called once, on the task's worker, or where it has never had one or nobody
     /// can have joined it yet.
+    #[inline]
     pub fn complete(&self) {
         let joiner = self.completion.swap(finished(), Ordering::AcqRel);
         if joiner.is_null() {
@@ -395,12 +423,14 @@ impl Task {
     }
 
     /// Whether the thread is over.
+    #[inline]
     pub fn is_complete(&self) -> bool {
         self.completion.load(Ordering::Acquire) == finished()
     }
 
     /// Makes `joiner`, which is the calling thread, the one whom [`Task::complete`] unparks. False: the thread is over
     /// already. One at a time. The caller calls [`Task::clear_joiner`] before it is over itself.
+    #[inline]
     pub fn set_joiner(&self, joiner: &Arc<Task>) -> bool {
         let raw = if self.is_neighbour(joiner) {
             Arc::as_ptr(joiner).cast_mut().map_addr(|address| address | LENT)
@@ -416,6 +446,7 @@ impl Task {
     }
 
     /// Takes back what [`Task::set_joiner`] did.
+    #[inline]
     pub fn clear_joiner(&self) {
         let joiner = self.completion.load(Ordering::Acquire);
         if joiner.is_null() || joiner == finished() {

@@ -75,6 +75,7 @@ const NOWHERE: u16 = u16::MAX;
 
 impl Timer {
     /// A timer for `task`, not started.
+    #[inline]
     pub fn new(task: *const Task) -> Timer {
         Timer {
             tick: Cell::new(0),
@@ -87,21 +88,25 @@ impl Timer {
     }
 
     /// A timer for a deadline that `task` is under, not started. `deadline` lives as long as the timer.
+    #[inline]
     pub fn deadline(task: *const Task, deadline: *const Deadline) -> Timer {
         Timer { deadline, ..Timer::new(task) }
     }
 
     /// The deadline it stands for, or null.
+    #[inline]
     pub fn of_deadline(&self) -> *const Deadline {
         self.deadline
     }
 
     /// Whose timer it is.
+    #[inline]
     pub fn task(&self) -> *const Task {
         self.task
     }
 
     /// Whether its time has come.
+    #[inline]
     pub fn fired(&self) -> bool {
         self.fired.get()
     }
@@ -127,6 +132,7 @@ pub struct Timers {
 }
 
 impl Timers {
+    #[inline]
     pub fn new(start: Instant) -> Timers {
         Timers {
             start,
@@ -332,6 +338,15 @@ fn prefetch_due(timers: &[NonNull<Timer>]) {
         // SAFETY: what the wheel holds stays where it is (contract of `Timers::insert`).
         prefetch(unsafe { (*soon).task });
     }
+}
+
+/// Reads the kernel's coarse monotonic clock in milliseconds: a few milliseconds of precision for a few nanoseconds. Wraps after 49 days.
+pub(crate) fn coarse_milliseconds() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a timespec of this frame. The clock exists since Linux 2.6.32, and a failure would leave zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    // Differences alone count, so the upper bits may go.
+    (time.tv_sec as u32).wrapping_mul(1000).wrapping_add(time.tv_nsec as u32 / 1_000_000)
 }
 
 #[cfg(test)]

@@ -26,9 +26,8 @@ use std::time::{Duration, Instant};
 
 use sward_engine::{Operation, Request, Submitted, perform_blocking};
 
-use super::cancelled::Cancelled;
 use super::current::with_current_task;
-use super::deadline;
+use super::deadline::{self, Cancelled};
 use super::pending_panic;
 use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
@@ -72,6 +71,7 @@ fn deliver_asked(task: &Task, local: &Local) {
 }
 
 /// Whether a cancel may unwind the thread from where it is. The thread's, or its worker's.
+#[inline]
 pub(crate) fn is_open_to_cancel(local: &Local) -> bool {
     local.shields.get() == 0 && !local.unwinding.is_suspended() && !std::thread::panicking()
 }
@@ -97,6 +97,7 @@ pub enum Outcome {
 ///
 /// # Safety
 /// The pointers in `request` are good for its lengths, and its descriptor stays open, until this returns.
+#[inline]
 pub unsafe fn perform(request: Request, timeout: Option<Duration>) -> Outcome {
     // SAFETY: used in this frame, which is the calling green thread's.
     let Some((worker, task)) = (unsafe { Worker::current() }) else {
@@ -144,6 +145,7 @@ pub unsafe fn perform(request: Request, timeout: Option<Duration>) -> Outcome {
 }
 
 /// Blocks the calling thread for `duration` at least. A cancellation point.
+#[inline]
 pub fn sleep(duration: Duration) {
     let deadline = Instant::now().checked_add(duration);
     // SAFETY: used in this frame, which is the calling green thread's.
@@ -309,11 +311,13 @@ fn block(user: bool, deadline: Option<Instant>) {
 }
 
 /// Unwinds if the calling thread has been cancelled: for those who have shielded a wait that the cancel was for.
+#[inline]
 pub fn cancel_again() {
     with_current_task(|task| deliver(task));
 }
 
 /// Runs `action` without delivering a cancel inside it.
+#[inline]
 pub fn shield<T>(action: impl FnOnce() -> T) -> T {
     struct Lower(Arc<Task>);
     impl Drop for Lower {

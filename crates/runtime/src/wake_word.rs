@@ -64,6 +64,7 @@ pub enum Wait {
 pub struct UserPark(pub bool);
 
 impl WakeWord {
+    #[inline]
     pub fn new() -> WakeWord {
         WakeWord { state: AtomicU32::new(0) }
     }
@@ -103,6 +104,7 @@ impl WakeWord {
     }
 
     /// What the futex has to hold for the thread, once it has begun to block, to sleep on. `None`: it has been notified, or does not block.
+    #[inline]
     pub fn blocked(&self) -> Option<u32> {
         Some(self.state.load(Ordering::Acquire)).filter(|state| state & BLOCKED != 0)
     }
@@ -113,11 +115,13 @@ impl WakeWord {
     }
 
     /// For the futex.
+    #[inline]
     pub fn as_atomic(&self) -> &AtomicU32 {
         &self.state
     }
 
     /// Whether it is suspended until it is notified, and if so, whether in `thread::park`.
+    #[inline]
     pub fn is_parked(&self) -> Option<UserPark> {
         let state = self.state.load(Ordering::Relaxed);
         (state & PARKED != 0).then_some(UserPark(state & USER != 0))

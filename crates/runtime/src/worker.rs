@@ -30,18 +30,16 @@ use std::time::{Duration, Instant};
 use sward_coroutine::{Coroutine, OverflowReport, StackPool, watch_overflow};
 use sward_engine::{Completed, Engine};
 
-use super::cancelled::Cancelled;
-use super::coarse_clock;
 use super::counters::{self, Counters, phase};
+use super::deadline::Cancelled;
 use super::inspection::Trace;
+use super::live_tasks::LiveTasks;
 use super::mailbox::{Errand, Message, Progress};
-use super::roster::Roster;
 use super::run_queue::RunQueue;
 use super::shared::Shared;
-use super::storage::drop_locals;
 use super::stress::Stress;
 use super::task::{Local, Task, Waiting};
-use super::timers::Timers;
+use super::timers::{Timers, coarse_milliseconds};
 use crate::report::{fatal, report};
 
 /// How many green threads run before mail, timers and I/O are looked at again.
@@ -75,7 +73,7 @@ pub struct Worker {
     pub(crate) ready: RunQueue,
     fresh: crossbeam_deque::Worker<Arc<Task>>,
     /// Everything started here and not over. The worker owns one reference to each.
-    pub(crate) live: RefCell<Roster>,
+    pub(crate) live: RefCell<LiveTasks>,
     engine: RefCell<Box<dyn Engine>>,
     timers: RefCell<Timers>,
     pub(crate) stacks: RefCell<StackPool>,
@@ -117,7 +115,7 @@ impl Worker {
             current: Cell::new(ptr::null()),
             ready: RunQueue::default(),
             fresh,
-            live: RefCell::new(Roster::new()),
+            live: RefCell::new(LiveTasks::new()),
             engine: RefCell::new(engine),
             timers: RefCell::new(Timers::new(Instant::now())),
             stacks: RefCell::new(StackPool::new()),
@@ -145,6 +143,7 @@ impl Worker {
     }
 
     /// Whether a worker runs on this OS thread.
+    #[inline]
     pub fn is_here() -> bool {
         !WORKER.get().is_null()
     }
@@ -179,15 +178,18 @@ impl Worker {
         Worker::with_current(|_, _| ()).is_some()
     }
 
+    #[inline]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
+    #[inline]
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// Whether the runtime ends.
+    #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -205,7 +207,7 @@ impl Worker {
         self.counters.phase.store(phase::AWAKE, Ordering::Relaxed);
         loop {
             Counters::add(&self.counters.passes, 1);
-            self.clock.set(u64::from(coarse_clock::milliseconds()) << 32);
+            self.clock.set(u64::from(coarse_milliseconds()) << 32);
             self.run_ready();
             if self.shared.mailbox(self.index).has_mail() {
                 self.read_mail(&mut messages);
@@ -239,7 +241,7 @@ impl Worker {
                 None => break,
                 Some(task) if task.is_null() => {
                     if let Some(task) = self.fresh.pop() {
-                        self.place(task);
+                        self.assign(task);
                     }
                 }
                 Some(task) => self.resume(task),
@@ -252,7 +254,7 @@ impl Worker {
         if !self.shared.injector_is_empty()
             && let Some(task) = self.shared.steal(self.index)
         {
-            self.place(task);
+            self.assign(task);
         }
     }
 
@@ -292,7 +294,7 @@ impl Worker {
 
     /// Starts a task here; or has it started by another worker that sleeps and has far fewer threads. For where a thread starts it
     /// stays, and one that accepts connections would keep them all while the others sleep.
-    fn place(&self, task: Arc<Task>) {
+    fn assign(&self, task: Arc<Task>) {
         match self.shared.lighter_sleeper(self.index) {
             Some(worker) => self.shared.send_start(worker, task),
             None => self.start(task),
@@ -304,19 +306,19 @@ impl Worker {
     fn start(&self, task: Arc<Task>) {
         task.set_worker(self.index);
         // SAFETY: an unstarted task is touched by the one who has taken it from its queue, and that is us.
-        let (start, order) = unsafe { task.take_start() };
+        let (start, reservation) = unsafe { task.take_start() };
         if self.stopping.get() || task.is_cancelled() {
-            self.forget_order(order);
+            self.release_reservation(reservation);
             start.abandon(Box::new(Cancelled::before_start()));
             task.complete();
             return;
         }
-        let mut stack = match self.fill_order(order) {
+        let mut stack = match self.take_stack(reservation) {
             Ok(stack) => stack,
             Err(error) => {
-                if let Some(worker) = self.other_promiser(order) {
+                if let Some(worker) = self.other_reserver(reservation) {
                     // SAFETY: taken above, and nobody has seen the task meanwhile.
-                    unsafe { task.put_back(start, order) };
+                    unsafe { task.put_back(start, reservation) };
                     return self.shared.send_start(worker, task);
                 }
                 report(format_args!("sward: green thread {} has not started: {error}", task.id()));
@@ -335,7 +337,7 @@ impl Worker {
             Coroutine::new(stack, move |suspender| {
                 local.suspender.set(suspender);
                 start.run();
-                drop_locals(&*task);
+                (*task).drop_locals();
             })
         };
         // SAFETY: nobody borrows it, and it is `None`; we are the owner, and the task does not run yet.
@@ -344,7 +346,7 @@ impl Worker {
             (*task).set_local(local);
         }
         let mut live = self.live.borrow_mut();
-        local.place.set(live.insert(task) as u32);
+        local.slot.set(live.insert(task) as u32);
         self.counters.live.store(live.len(), Ordering::Relaxed);
         drop(live);
         Counters::add(&self.counters.spawned, 1);
@@ -356,7 +358,7 @@ impl Worker {
     fn finish(&self, task: *const Task) {
         // SAFETY: live until the `from_raw` below; we are its worker and it does not run any more.
         let local = unsafe { local_of(task) };
-        let place = local.place.get() as usize;
+        let slot = local.slot.get() as usize;
         // SAFETY: live until the `from_raw` below.
         local.spans.close(unsafe { &*task });
         // SAFETY: the task is this worker's and does not run. The coroutine is taken off the stack on which it lies, and nobody finds `local` any
@@ -372,7 +374,7 @@ impl Worker {
         }
         self.stacks.borrow_mut().give_back(stack);
         let mut live = self.live.borrow_mut();
-        live.remove(place);
+        live.remove(slot);
         self.counters.live.store(live.len(), Ordering::Relaxed);
         drop(live);
         if self.shared.is_watched() {
@@ -409,7 +411,7 @@ impl Worker {
         }
         if let Some(task) = self.shared.steal(self.index) {
             Counters::add(&self.counters.steals, 1);
-            self.place(task);
+            self.assign(task);
             return self.enter_engine(Some(Duration::ZERO), completed);
         }
         if self.trim_stacks() {

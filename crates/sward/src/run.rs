@@ -222,7 +222,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(stealers, stack_bytes, source.name(), is_watched, on_end));
         let first = Worker::new(Arc::clone(&shared), 0, queues.remove(0), engine);
         let stop = StopAtEnd(Arc::clone(&shared));
-        let main_stack = first.promise_stack(MAIN_STACK_BYTES)?;
+        let main_stack = first.reserve_stack(MAIN_STACK_BYTES)?;
         let main = move || {
             let stop = stop;
             let result = main();

@@ -20,7 +20,7 @@ use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 
 pub use crate::diagnosis::{Call, Snapshot, State, Wait};
-pub use crate::runtime::cancelled::Cancelled;
+pub use crate::runtime::deadline::Cancelled;
 pub use builder::Builder;
 pub use group::{first, join_all};
 pub use join_handle::JoinHandle;

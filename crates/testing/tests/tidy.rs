@@ -27,7 +27,6 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/runtime/src/report.rs",
     // The scheduler: what only the owning worker touches.
     "crates/sward/src/run.rs",
-    "crates/runtime/src/coarse_clock.rs",
     "crates/runtime/src/counters.rs",
     "crates/runtime/src/current.rs",
     "crates/runtime/src/deadline.rs",
@@ -36,7 +35,6 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/runtime/src/mailbox.rs",
     "crates/runtime/src/run_queue.rs",
     "crates/runtime/src/reason.rs",
-    "crates/runtime/src/storage.rs",
     "crates/runtime/src/task.rs",
     "crates/runtime/src/timers.rs",
     "crates/runtime/src/unwinding.rs",

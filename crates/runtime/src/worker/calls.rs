@@ -15,6 +15,7 @@ use crate::timers::Timer;
 
 impl Worker {
     /// Makes a parked task ready that has just been notified. From any thread; `task.rs` says that it happens once.
+    #[inline]
     pub fn schedule(task: &Task) {
         let worker = WORKER.get();
         // SAFETY: as in `current`.
@@ -29,6 +30,7 @@ impl Worker {
     }
 
     /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
+    #[inline]
     pub fn schedule_chosen(task: Arc<Task>) {
         // (Once it is over, it waits for nothing.)
         if let Some(shared) = task.shared().cloned()
@@ -65,6 +67,7 @@ impl Worker {
     }
 
     /// Takes in a new task from a green thread of this worker.
+    #[inline]
     pub fn spawn(&self, task: Arc<Task>) {
         if self.shared.workers() == 1 {
             // Nobody could steal it, so it need not stand where one can.
@@ -131,6 +134,7 @@ impl Worker {
     }
 
     /// Whether the running task shall let others run before its next operation.
+    #[inline]
     pub fn is_over_budget(&self) -> bool {
         let left = self.inline_operations.get();
         self.inline_operations.set(left.wrapping_sub(1));
@@ -151,6 +155,7 @@ impl Worker {
     }
 
     /// The descriptor is about to be closed.
+    #[inline]
     pub fn forget(source: Source) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
@@ -159,6 +164,7 @@ impl Worker {
     }
 
     /// Stops a multishot receive, because its reader ends or reads by itself from now on.
+    #[inline]
     pub fn stop_multishot(multishot: &MultishotReceive) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
@@ -167,6 +173,7 @@ impl Worker {
     }
 
     /// Returns a provided buffer to the engine.
+    #[inline]
     pub fn return_buffer(buffer: ProvidedBuffer) {
         // SAFETY: as in `current`.
         if let Some(here) = unsafe { WORKER.get().as_ref() } {
@@ -178,6 +185,7 @@ impl Worker {
     ///
     /// # Safety
     /// As `Timers::insert`.
+    #[inline]
     pub unsafe fn start_timer(&self, timer: &Timer, deadline: Instant) {
         // SAFETY: the caller promises that the timer stays where it is.
         unsafe { self.timers.borrow_mut().insert(NonNull::from(timer), deadline) };
@@ -185,6 +193,7 @@ impl Worker {
     }
 
     /// Stops a timer that [`Worker::start_timer`] of this worker has started.
+    #[inline]
     pub fn stop_timer(&self, timer: &Timer) {
         // SAFETY: if a wheel holds it, it is this one.
         unsafe { self.timers.borrow_mut().remove(timer) };

@@ -12,8 +12,7 @@ use crate::diagnosis;
 use crate::runtime::current::set_current_task;
 use crate::runtime::scope_data::ScopeData;
 use crate::runtime::shared::Shared;
-use crate::runtime::stack_order::StackOrder;
-use crate::runtime::storage::drop_locals;
+use crate::runtime::stack_reservation::StackReservation;
 use crate::runtime::task::Task;
 use crate::runtime::worker::Worker;
 
@@ -137,7 +136,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let stack = StackOrder::unpromised(self.stack_bytes.unwrap_or(shared.stack_bytes()));
+        let stack = StackReservation::unreserved(self.stack_bytes.unwrap_or(shared.stack_bytes()));
         // SAFETY: closure and result are 'static.
         let (joiner, task) = unsafe { self.prepare(shared, None, stack, f, None, Location::caller()) };
         shared.inject(task);
@@ -203,7 +202,7 @@ impl Builder {
         let stack_bytes = self.stack_bytes.unwrap_or(shared.stack_bytes());
         let stack = match target {
             Some(index) if index != worker.index() => worker.check_stack(stack_bytes)?,
-            _ => worker.promise_stack(stack_bytes)?,
+            _ => worker.reserve_stack(stack_bytes)?,
         };
         let only = (shared.workers() == 1).then_some(0);
         // SAFETY: the caller promises that what closure and result borrow lives long enough.
@@ -223,7 +222,7 @@ impl Builder {
         self,
         shared: &Arc<Shared>,
         worker: Option<usize>,
-        stack: StackOrder,
+        stack: StackReservation,
         f: F,
         scope: Option<Arc<ScopeData>>,
         spawned_at: &'static Location<'static>,
@@ -272,7 +271,7 @@ impl Builder {
         let native = thread.spawn(move || {
             set_current_task(Arc::clone(&theirs));
             start.run();
-            drop_locals(&theirs);
+            theirs.drop_locals();
             theirs.complete();
         })?;
         Ok(Joiner { thread: Thread::new(task), packet: Arc::new(OsPacket::new(packet, native)) })
