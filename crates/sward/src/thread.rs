@@ -124,8 +124,22 @@ pub fn count() -> usize {
     Worker::with_current(|worker, _| worker.shared().live()).unwrap_or(0)
 }
 
-/// Whether the calling thread has been [cancelled](JoinHandle::cancel). For long computations that want to end early.
-pub fn cancelled() -> bool {
+/// Returns whether the calling thread has been [cancelled](JoinHandle::cancel).
+///
+/// A long computation that makes no blocking call can ask this now and then, and end early.
+///
+/// # Examples
+/// ```
+/// use sward::thread;
+/// let thread = thread::spawn(|| {
+///     while !thread::is_cancelled() {
+///         std::hint::spin_loop();
+///     }
+/// });
+/// thread.cancel();
+/// let _ = thread.join();
+/// ```
+pub fn is_cancelled() -> bool {
     with_current_task(|task| task.is_cancelled())
 }
 

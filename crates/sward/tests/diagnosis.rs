@@ -293,7 +293,7 @@ fn a_hundred_thousand() {
         }
         let service = named("service", || {
             let (mut worst, mut turns) = (Duration::ZERO, 0);
-            while !thread::cancelled() {
+            while !thread::is_cancelled() {
                 let start = Instant::now();
                 thread::shield(|| thread::sleep(Duration::from_millis(1)));
                 worst = worst.max(start.elapsed());

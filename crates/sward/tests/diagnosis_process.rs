@@ -227,7 +227,7 @@ fn lock_circle() {
             let _one = locks.0.lock().unwrap();
         });
         let busy = named("busy", || {
-            while !thread::cancelled() {
+            while !thread::is_cancelled() {
                 thread::yield_now()
             }
         });
@@ -285,7 +285,7 @@ fn os_thread_circle() {
     on_one_worker(|| {
         let (green, native) = green_and_native();
         let busy = named("busy", || {
-            while !thread::cancelled() {
+            while !thread::is_cancelled() {
                 thread::yield_now()
             }
         });

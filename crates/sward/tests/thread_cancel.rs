@@ -154,7 +154,7 @@ on_every_engine! {
 
     fn what_never_blocks_can_ask() {
         let thread = started(|| {
-            while !thread::cancelled() {
+            while !thread::is_cancelled() {
                 // The one who cancels may need the worker. The shield keeps the cancel from us.
                 thread::shield(thread::yield_now);
             }

@@ -195,7 +195,7 @@ fn stalls_and_deadlocks_are_logged() {
         });
         let busy = named("busy", || {
             std::thread::sleep(Duration::from_millis(300));
-            while !thread::cancelled() {
+            while !thread::is_cancelled() {
                 thread::yield_now();
             }
         });

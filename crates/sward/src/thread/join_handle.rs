@@ -103,7 +103,7 @@ impl<T> JoinHandle<T> {
     /// Its blocking call, or its next one, unwinds: destructors run, no panic message is printed, locks are not
     /// poisoned, and [`join`](JoinHandle::join) gives [`Cancelled`](super::Cancelled). A thread that has not started
     /// never does. The request is sticky: a `catch_unwind` that swallows it meets it again at the next blocking call.
-    /// A thread that never blocks can ask [`cancelled`](super::cancelled). An OS thread (spawned outside a
+    /// A thread that never blocks can ask [`is_cancelled`](super::is_cancelled). An OS thread (spawned outside a
     /// runtime) is reached when it waits for another thread or sleeps, not when it waits for I/O.
     ///
     /// # Aborts
