@@ -48,8 +48,7 @@ fn two_mutexes() -> io::Result<()> {
     let (ours, theirs) = (Arc::clone(&locks), locks);
     let fun1 = start("Thread-1", move || both(("ResA", &ours.0), ("ResB", &ours.1), &ours.2))?;
     let fun2 = start("Thread-2", move || both(("ResB", &theirs.1), ("ResA", &theirs.0), &theirs.2))?;
-    let late: Vec<_> =
-        thread::join_all([fun1, fun2], Some(TIMEOUT)).into_iter().filter_map(Result::err).collect();
+    let (_, late) = thread::join_all_timeout([fun1, fun2], TIMEOUT);
     println!("{} of 2 threads are late", late.len());
     for deadlock in sward::deadlocks() {
         println!("{deadlock}");
@@ -86,8 +85,7 @@ fn one_reentrant_mutex() -> io::Result<()> {
     let lock = Arc::new(ReentrantMutex::new(()));
     let (ours, theirs) = (Arc::clone(&lock), lock);
     let threads = [start("Thread-1", move || fun1(&ours))?, start("Thread-2", move || fun2(&theirs))?];
-    let done =
-        thread::join_all(threads, None).into_iter().filter(|thread| matches!(thread, Ok(Ok(())))).count();
+    let done = thread::join_all(threads).into_iter().filter(Result::is_ok).count();
     println!("{done} of 2 threads are done");
     Ok(())
 }

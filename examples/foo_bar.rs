@@ -6,10 +6,10 @@
 //! ```
 //!
 //! What the original (two greenlets and `gevent.joinall`) gets wrong, and what this program does instead:
-//! - `joinall` without a timeout waits for ever for a greenlet that hangs. Here the join has a timeout and
-//!   returns the handle of the late thread, which is then cancelled: its destructors run.
+//! - `joinall` without a timeout waits for ever for a greenlet that hangs. Here `join_all_timeout` returns
+//!   the handles of late threads, which are then cancelled: their destructors run.
 //! - It loses the results of its greenlets, and the exception of one that fails (it is printed, and the
-//!   program goes on). Here `join_all` returns every result, and the payload of a panic.
+//!   program goes on). Here a join returns every result, and the payload of a panic.
 //! - It must patch the standard library at run time. Here `sward::thread::sleep` is simply another function
 //!   than `std::thread::sleep`.
 
@@ -50,19 +50,17 @@ fn program() {
     let started = Instant::now();
     let jobs: [fn() -> &'static str; 3] = [foo, bar, baz];
     let threads: Vec<_> = jobs.into_iter().map(thread::spawn).collect();
-    for outcome in thread::join_all(threads, Some(Duration::from_millis(500))) {
-        match outcome {
-            Ok(Ok(value)) => println!("joined: {value}"),
-            Ok(Err(_panic)) => println!("joined: it has panicked"),
-            Err(late) => {
-                println!("not joined in time: cancelled");
-                late.cancel();
-                println!(
-                    "joined: cancelled, {}",
-                    late.join().is_err_and(|payload| payload.is::<Cancelled>())
-                );
-            }
+    let (results, late) = thread::join_all_timeout(threads, Duration::from_millis(500));
+    for result in results {
+        match result {
+            Ok(value) => println!("joined: {value}"),
+            Err(_panic) => println!("joined: it has panicked"),
         }
+    }
+    for thread in late {
+        println!("not joined in time: cancelled");
+        thread.cancel();
+        println!("joined: cancelled, {}", thread.join().is_err_and(|payload| payload.is::<Cancelled>()));
     }
     // The same for code that needs no thread of its own.
     println!("{:?}", timeout(Duration::from_millis(10), baz));

@@ -22,7 +22,7 @@ use crate::runtime::worker::Worker;
 pub use crate::diagnosis::{Call, Snapshot, State, Wait};
 pub use crate::runtime::deadline::Cancelled;
 pub use builder::Builder;
-pub use group::{first, join_all};
+pub use group::{join_all, join_all_timeout, join_any};
 pub use join_handle::JoinHandle;
 pub use local::Local;
 pub(crate) use packet::{OsPacket, Packet, TakeResult};

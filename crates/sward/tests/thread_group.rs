@@ -13,25 +13,46 @@ const SHORT: Duration = Duration::from_millis(5);
 everywhere! {
     fn join_all_gives_results_in_order() {
         let threads: Vec<_> = (0..20).map(|number| thread::spawn(move || number)).collect();
-        let results: Vec<_> = thread::join_all(threads, None).into_iter().map(|done| done.unwrap().unwrap()).collect();
+        let results: Vec<_> = thread::join_all(threads).into_iter().map(Result::unwrap).collect();
         assert_eq!(results, (0..20).collect::<Vec<_>>());
     }
 
-    fn join_all_gives_back_what_is_not_over() {
+    fn join_all_waits_for_the_others_when_one_panics() {
+        let lost = thread::spawn(|| std::panic::resume_unwind(Box::new("lost")));
+        let patient = thread::spawn(|| {
+            thread::sleep(SHORT);
+            "done"
+        });
+        let mut results = thread::join_all([lost, patient]).into_iter();
+        assert!(results.next().unwrap().unwrap_err().is::<&str>());
+        assert_eq!(results.next().unwrap().unwrap(), "done");
+        assert!(results.next().is_none());
+        assert!(thread::join_all(Vec::<thread::JoinHandle<()>>::new()).is_empty());
+    }
+
+    fn join_all_timeout_waits_for_all_if_there_is_time() {
+        let threads: Vec<_> = (0..20).map(|number| thread::spawn(move || number)).collect();
+        let (results, late) = thread::join_all_timeout(threads, Duration::MAX);
+        let results: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+        assert_eq!((results, late.len()), ((0..20).collect::<Vec<_>>(), 0));
+    }
+
+    fn join_all_timeout_returns_the_handles_of_late_threads() {
         let parked = thread::spawn(|| {
             thread::park();
             "woken"
         });
         let done = thread::spawn(|| "done");
-        let mut results = thread::join_all([parked, done], Some(SHORT)).into_iter();
-        let parked = results.next().unwrap().unwrap_err();
+        while !done.is_finished() {
+            thread::yield_now();
+        }
+        // The first uses up the time, and what has ended is joined all the same.
+        let (results, late) = thread::join_all_timeout([parked, done], SHORT);
+        let results: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+        assert_eq!(results, ["done"]);
+        let [parked] = <[_; 1]>::try_from(late).unwrap();
         parked.thread().unpark();
         assert_eq!(parked.join().unwrap(), "woken");
-        match results.next().unwrap() {
-            Ok(result) => assert_eq!(result.unwrap(), "done"),
-            // The first has used up the time, and this one was not quick enough.
-            Err(handle) => assert_eq!(handle.join().unwrap(), "done"),
-        }
     }
 
     fn the_first_of_several_is_found_and_the_others_go_on() {
@@ -47,8 +68,8 @@ everywhere! {
                 })
             })
             .collect();
-        let (place, result, others) = thread::first(std::mem::take(&mut threads));
-        assert_eq!((place, result.unwrap(), others.len()), (7, 7, 9));
+        let (index, result, others) = thread::join_any(std::mem::take(&mut threads));
+        assert_eq!((index, result.unwrap(), others.len()), (7, 7, 9));
         for other in &others {
             other.cancel();
         }

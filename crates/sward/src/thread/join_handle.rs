@@ -73,22 +73,33 @@ impl<T> JoinHandle<T> {
         &self.0.thread
     }
 
-    /// Waits for the thread's end and gives its result. A cancellation point: then the thread is detached.
+    /// Waits until the thread has ended, and returns its result.
     ///
     /// # Errors
-    /// The payload of the thread's panic, or [`Cancelled`](super::Cancelled) in its box.
+    /// The payload of the thread's panic, or a boxed [`Cancelled`](super::Cancelled) if it was cancelled.
+    ///
+    /// # Cancellation
+    /// This is a cancellation point. The thread is detached then.
     #[track_caller]
     pub fn join(self) -> Result<T> {
         self.0.join()
     }
 
-    /// As [`join`](JoinHandle::join), but gives the handle back if `duration` is over first.
+    /// Waits as [`join`](JoinHandle::join) does, but for `duration` at most.
     ///
     /// # Errors
-    /// The handle itself, to go on with.
+    /// The handle itself if the thread has not ended in time.
+    ///
+    /// # Cancellation
+    /// This is a cancellation point. The thread is detached then.
     #[track_caller]
     pub fn join_timeout(self, duration: Duration) -> std::result::Result<Result<T>, Self> {
-        let deadline = Instant::now().checked_add(duration);
+        self.join_deadline(Instant::now().checked_add(duration))
+    }
+
+    /// Waits until `deadline` at most; without limit if there is none.
+    #[track_caller]
+    pub(super) fn join_deadline(self, deadline: Option<Instant>) -> std::result::Result<Result<T>, Self> {
         if await_completion(self.0.task(), deadline) { Ok(self.join()) } else { Err(self) }
     }
 
