@@ -83,6 +83,7 @@ impl FromStr for EngineKind {
 
 /// The engine that a user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Choice {
     /// The best engine that opens: io_uring, or else epoll.
     #[default]

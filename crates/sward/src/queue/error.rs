@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// The queue is closed. Gives back what was to be put.
+/// The queue is closed. Returns the item that was to be put.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Closed<T = ()>(pub T);
 
@@ -21,10 +21,11 @@ impl<T> fmt::Display for Closed<T> {
 
 impl<T> Error for Closed<T> {}
 
-/// An item was not put. Gives it back.
+/// Why an item was not put. Returns the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PutError<T> {
-    /// There was no room, for as long as one was willing to wait.
+    /// The queue is full, or was for as long as the caller waited.
     Full(T),
     /// The queue is closed.
     Closed(T),
@@ -59,12 +60,13 @@ impl<T> fmt::Display for PutError<T> {
 
 impl<T> Error for PutError<T> {}
 
-/// No item was got.
+/// Why no item was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GetError {
-    /// There was none, for as long as one was willing to wait.
+    /// The queue is empty, or was for as long as the caller waited.
     Empty,
-    /// There is none and the queue is closed.
+    /// The queue is empty and closed.
     Closed,
 }
 

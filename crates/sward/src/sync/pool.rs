@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::semaphore::{Permit, Semaphore};
 use super::short_lock::ShortLock;
 
-/// Lends things that a factory makes, up to a limit, and takes them back for the next.
+/// Lends items that a factory makes, up to a limit, and takes them back for the next borrower.
 ///
-/// What was used last is lent first. Nothing is made before it is needed.
+/// The item that was returned last is lent first. No item is made before it is needed.
 ///
-/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) in the middle of a conversation would leave a connection in the middle of it,
-/// too; so what is lent to a thread that unwinds is [discarded](Pooled::discard).
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) in the middle of a conversation leaves its connection in the middle of it,
+/// too. So an item that a thread holds while it unwinds is [discarded](Pooled::discard).
 ///
+/// # Examples
 /// ```
 /// use std::io;
 /// use sward::sync::Pool;
@@ -29,7 +30,7 @@ use super::short_lock::ShortLock;
 /// # io::Result::Ok(())
 /// ```
 pub struct Pool<T, E = std::io::Error> {
-    /// One permit for each thing that may be lent.
+    /// One permit for each item that may be lent.
     places: Semaphore,
     limit: usize,
     idle: ShortLock<Vec<T>>,
@@ -37,7 +38,7 @@ pub struct Pool<T, E = std::io::Error> {
 }
 
 impl<T, E> Pool<T, E> {
-    /// A pool that makes at most `limit` things, by calling `factory`.
+    /// Creates a pool that lends at most `limit` items at once, and makes them by calling `factory`.
     ///
     /// # Panics
     /// If `limit` is 0.
@@ -45,7 +46,7 @@ impl<T, E> Pool<T, E> {
     where
         F: Fn() -> Result<T, E> + Send + Sync + 'static,
     {
-        assert!(limit > 0, "a pool with limit 0 could never lend anything");
+        assert!(limit > 0, "a pool with limit 0 could never lend an item");
         Pool {
             places: Semaphore::bounded(limit),
             limit,
@@ -54,32 +55,39 @@ impl<T, E> Pool<T, E> {
         }
     }
 
-    /// Borrows a thing; makes one if none is idle; waits, in order of arrival, while the limit is reached. A
-    /// cancellation point.
+    /// Borrows an item, and makes one if none is idle. While all are lent, waits in order of arrival.
     ///
     /// # Errors
-    /// The factory's.
+    /// The factory's error, if it could not make an item.
+    ///
+    /// # Cancellation
+    /// This is a cancellation point.
     #[track_caller]
     pub fn get(&self) -> Result<Pooled<'_, T, E>, E> {
         self.fill(self.places.acquire(1))
     }
 
-    /// As [`get`](Pool::get), but waits for a place for at most `duration`. A cancellation point.
+    /// Borrows an item as [`get`](Pool::get) does, but waits for `duration` at most.
     ///
     /// # Errors
-    /// [`PoolError::TimedOut`], or the factory's error.
+    /// - [`PoolError::TimedOut`] if no item was returned in time.
+    /// - [`PoolError::Factory`] if the factory could not make an item.
+    ///
+    /// # Cancellation
+    /// This is a cancellation point.
     #[track_caller]
     pub fn get_timeout(&self, duration: Duration) -> Result<Pooled<'_, T, E>, PoolError<E>> {
         let place = self.places.acquire_timeout(1, duration).ok_or(PoolError::TimedOut)?;
         self.fill(place).map_err(PoolError::Factory)
     }
 
-    /// As [`get`](Pool::get), but does not wait for a place; but who [fails often](super#loops-that-try) lets others run.
+    /// Borrows an item as [`get`](Pool::get) does, but does not wait for one. [A loop that tries](super#loops-that-try) lets others run.
     ///
     /// # Errors
-    /// [`PoolError::TimedOut`] if all are lent, or the factory's error.
+    /// - [`PoolError::Empty`] if all items are lent.
+    /// - [`PoolError::Factory`] if the factory could not make an item.
     pub fn try_get(&self) -> Result<Pooled<'_, T, E>, PoolError<E>> {
-        let place = self.places.try_acquire(1).ok_or(PoolError::TimedOut)?;
+        let place = self.places.try_acquire(1).ok_or(PoolError::Empty)?;
         self.fill(place).map_err(PoolError::Factory)
     }
 
@@ -92,22 +100,22 @@ impl<T, E> Pool<T, E> {
         Ok(Pooled { item: Some(item), pool: self, _place: place })
     }
 
-    /// How many things may be lent at once.
+    /// Returns how many items may be lent at once.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many things wait to be lent.
+    /// Returns how many items wait to be lent.
     pub fn idle(&self) -> usize {
         self.idle.lock().len()
     }
 
-    /// How many things are lent.
+    /// Returns how many items are lent.
     pub fn lent(&self) -> usize {
         self.limit - self.places.available_permits()
     }
 
-    /// Drops what is idle.
+    /// Drops the idle items.
     pub fn clear(&self) {
         let idle = std::mem::take(&mut *self.idle.lock());
         drop(idle);
@@ -125,26 +133,26 @@ impl<T, E> fmt::Debug for Pool<T, E> {
     }
 }
 
-/// A thing that was borrowed from a [`Pool`]; dropping it gives it back.
+/// An item borrowed from a [`Pool`]. Dropping it returns the item.
 ///
-/// If it is dropped by a thread that unwinds (a panic, a cancel), nobody knows what state it is in, so it is
+/// If a thread drops it while it unwinds (a panic, a cancel), nobody knows what state the item is in, so it is
 /// [discarded](Pooled::discard).
 pub struct Pooled<'a, T, E = std::io::Error> {
     /// Always there until the end.
     item: Option<T>,
     pool: &'a Pool<T, E>,
-    /// Declared last: the place is free after the thing is back.
+    /// Declared last: the place is free after the item is back.
     _place: Permit<'a>,
 }
 
 impl<T, E> Pooled<'_, T, E> {
-    /// Drops the thing, because it is broken. The next one is made anew.
+    /// Drops the item, because it is broken. The factory makes the next one.
     pub fn discard(mut self) {
         // Before the place is free: a limit on connections shall hold for those that are being closed, too.
         drop(self.item.take());
     }
 
-    /// Keeps the thing for good. The next one is made anew.
+    /// Takes the item out of the pool for good. The factory makes the next one.
     pub fn detach(mut self) -> T {
         self.item.take().expect("it is there until the end")
     }
@@ -180,20 +188,24 @@ impl<T: fmt::Debug, E> fmt::Debug for Pooled<'_, T, E> {
     }
 }
 
-/// Why a [`Pool`] has lent nothing.
+/// Why a [`Pool`] has lent no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PoolError<E> {
-    /// All things were lent, for as long as one was willing to wait.
+    /// All items are lent ([`Pool::try_get`]).
+    Empty,
+    /// All items were lent for as long as the caller waited ([`Pool::get_timeout`]).
     TimedOut,
-    /// A new one could not be made.
+    /// The factory could not make an item.
     Factory(E),
 }
 
 impl<E: fmt::Display> fmt::Display for PoolError<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PoolError::TimedOut => formatter.write_str("all things of the pool are lent"),
-            PoolError::Factory(error) => write!(formatter, "the pool could not make a new thing: {error}"),
+            PoolError::Empty => formatter.write_str("all items of the pool are lent"),
+            PoolError::TimedOut => formatter.write_str("timed out while all items of the pool were lent"),
+            PoolError::Factory(error) => write!(formatter, "the pool could not make an item: {error}"),
         }
     }
 }
@@ -201,7 +213,7 @@ impl<E: fmt::Display> fmt::Display for PoolError<E> {
 impl<E: std::error::Error + 'static> std::error::Error for PoolError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            PoolError::TimedOut => None,
+            PoolError::Empty | PoolError::TimedOut => None,
             PoolError::Factory(error) => Some(error),
         }
     }

@@ -188,7 +188,7 @@ fn a_pool_lends_no_more_than_its_limit_and_makes_no_more_than_it_needs() {
         assert_eq!((made.load(Ordering::Relaxed), pool.idle(), pool.lent()), (1, 1, 0));
         let (first, second) = (pool.get().unwrap(), pool.get().unwrap());
         assert_eq!((*first, *second, pool.lent()), (0, 1, 2));
-        assert!(matches!(pool.try_get(), Err(PoolError::TimedOut)));
+        assert!(matches!(pool.try_get(), Err(PoolError::Empty)));
         assert!(matches!(pool.get_timeout(SHORT), Err(PoolError::TimedOut)));
         let waiter = thread::spawn({
             let pool = Arc::clone(&pool);
