@@ -8,9 +8,11 @@
 //!   macros.rs ──▶ select.rs ──▶ all of them   the first of several operations
 //! ```
 //!
-//! Errors are crossbeam-channel's own, so code for the one handles those of the other. Differences: messages
-//! are handed to those who wait in order of arrival (crossbeam lets others overtake), and a thread can be
-//! [cancelled](crate::thread::JoinHandle::cancel) while it waits, which loses no message: either it has not
+//! The error types are re-exports of [`crossbeam_channel`]'s, so code that handles the errors of one handles those of the other.
+//! crossbeam-channel 0.5 is therefore a public dependency: a release of sward that moves to an incompatible version of it is a breaking release.
+//!
+//! Two things differ. Waiting threads get messages in order of arrival, and nobody overtakes them, as crossbeam allows. A thread can be
+//! [cancelled](crate::thread::JoinHandle::cancel) while it waits, and no message is lost: either it has not
 //! sent or received, or the cancel is delivered at its next blocking call.
 //!
 //! Green threads are not preempted. So that one that only sends, or only asks, does not keep its worker for itself, each operation

@@ -78,8 +78,10 @@ where
     unsafe { Builder::new().run(main) }
 }
 
-/// Settings of a runtime.
+/// Settings of a runtime. It stands at the crate's root beside [`run`], as [`thread::Builder`](crate::thread::Builder) stands beside
+/// [`thread::spawn`](crate::thread::spawn).
 ///
+/// # Examples
 /// ```
 /// let engine = unsafe {
 ///     // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
@@ -87,6 +89,7 @@ where
 /// };
 /// assert_eq!(engine.unwrap(), Some("epoll"));
 /// ```
+#[doc(alias = "Runtime")]
 #[derive(Clone, Debug)]
 pub struct Builder {
     workers: Option<usize>,

@@ -1,10 +1,10 @@
-//! `std::time`, as it is, and what std has not: deadlines for whole closures, ticks, and calls at a later time.
+//! `std::time` as it is; also deadlines for whole closures, ticks, and closures that are called later.
 
+mod delayed_call;
 mod interval;
-mod timer;
 
 pub use crate::runtime::deadline::{Elapsed, remaining, timeout};
+pub use delayed_call::{DelayedCall, call_later};
 pub use interval::{Interval, interval};
 #[doc(no_inline)]
 pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, TryFromFloatSecsError, UNIX_EPOCH};
-pub use timer::Timer;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sward::net::TcpListener;
 use sward::thread;
-use sward::time::{Duration, Instant, Timer, interval, remaining, timeout};
+use sward::time::{Duration, Instant, call_later, interval, remaining, timeout};
 use sward_testing::{everywhere, on_every_engine, tcp_pair};
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -148,11 +148,11 @@ everywhere! {
         assert!(ticks.tick() >= before - ticks.period());
     }
 
-    fn a_timer_calls_or_is_cancelled() {
-        assert_eq!(Timer::start(SHORT, || 1).unwrap().join().unwrap(), Some(1));
-        let timer = Timer::start(LONG, || 1).unwrap();
-        timer.cancel();
-        assert_eq!(timer.join().unwrap(), None);
+    fn a_delayed_call_is_made_or_cancelled() {
+        assert_eq!(call_later(SHORT, || 1).unwrap().join().unwrap(), Some(1));
+        let call = call_later(LONG, || 1).unwrap();
+        call.cancel();
+        assert_eq!(call.join().unwrap(), None);
     }
 }
 

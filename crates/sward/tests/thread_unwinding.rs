@@ -121,9 +121,9 @@ everywhere! {
         assert!(outer.is_err(), "the outer one comes after the shield");
     }
 
-    fn a_timeout_inside_a_timers_closure_and_an_initializer_fires() {
-        let timer = sward::time::Timer::start(Duration::ZERO, || timeout(SHORT, thread::park).is_err());
-        assert_eq!(timer.unwrap().join().unwrap(), Some(true));
+    fn a_timeout_inside_a_delayed_call_and_an_initializer_fires() {
+        let call = sward::time::call_later(Duration::ZERO, || timeout(SHORT, thread::park).is_err());
+        assert_eq!(call.unwrap().join().unwrap(), Some(true));
         let lazy = sward::sync::LazyLock::new(|| timeout(SHORT, thread::park).is_err());
         assert!(*lazy);
     }

@@ -95,7 +95,9 @@ pub fn join_all_timeout<T>(
 /// ```
 #[doc(alias = "select_all")]
 #[track_caller]
-pub fn join_any<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> (usize, Result<T>, Vec<JoinHandle<T>>) {
+pub fn join_any<T>(
+    handles: impl IntoIterator<Item = JoinHandle<T>>,
+) -> (usize, Result<T>, Vec<JoinHandle<T>>) {
     /// Withdraws the registrations, also when a cancel unwinds the wait.
     struct Registered<T>(Vec<JoinHandle<T>>);
     impl<T> Registered<T> {
