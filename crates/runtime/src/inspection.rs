@@ -102,7 +102,7 @@ impl Worker {
             // SAFETY: the operation lies in the frame of the suspended thread, which stands still meanwhile.
             Waiting::Operation(operation) => Doing::Kernel(unsafe { &operation.as_ref().request }),
             Waiting::Clock(_) => Doing::Sleeping,
-            Waiting::Choice => waiting(local),
+            Waiting::Notification => waiting(local),
             Waiting::Nothing => match task.is_parked() {
                 None => Doing::Ready,
                 Some(UserPark(true)) => Doing::Parked,
@@ -161,7 +161,7 @@ impl Worker {
         let stands_still = local.stamp.get() == stamp;
         if stands_still {
             local.expired.set(true);
-            self.choose(task);
+            self.notify(task);
             task.unpark();
         }
         stands_still

@@ -31,8 +31,8 @@ pub enum Progress {
 pub enum Message {
     /// This parked task has been notified: run it. The runtime's own reference keeps it alive until it has run.
     Ready(*const Task),
-    /// This task has been chosen from a list of waiters: run it, if it has not left the list before.
-    Chosen(Arc<Task>),
+    /// This task has been notified in a list of waiters: run it, if it has not left the list before.
+    Notified(Arc<Task>),
     /// Start this task here.
     Start(Arc<Task>),
     /// The task has its cancel bit set: interrupt what it waits for. Two first cancels at the same time may both say so.

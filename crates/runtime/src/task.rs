@@ -4,7 +4,7 @@
 //!
 //! What waits for *the kernel* or *the clock* does not use the word at all: the owning worker alone ends such a wait,
 //! so `Local::waiting` (owner only) says all there is to say, without an atomic instruction. Nor does a green thread that stands
-//! *in a list of waiters* (`sync/wait_list.rs`): it is chosen once, under the lock of the list, and then its worker makes
+//! *in a list of waiters* (`sync/wait_list.rs`): it is notified once, under the lock of the list, and then its worker makes
 //! it ready, by itself or by mail. Either comes after it has suspended, since its worker does one thing at a time.
 
 use std::any::Any;
@@ -124,8 +124,8 @@ pub enum Waiting {
     Operation(NonNull<Operation>),
     /// The clock, in `sleep`.
     Clock(NonNull<super::timers::Timer>),
-    /// To be chosen from a list of waiters.
-    Choice,
+    /// To be notified in a list of waiters.
+    Notification,
 }
 
 // SAFETY: `body`, and what it leads to, is the only part that is not Sync. Before the start it is touched by the one who holds the task to

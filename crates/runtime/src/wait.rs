@@ -251,7 +251,7 @@ fn suspend_parked_until(worker: &Worker, task: &Task, deadline: Instant) {
     worker.stop_timer(&timer);
 }
 
-/// Blocks the calling thread, which stands in a list of waiters, until it has been chosen (`sync/wait_list.rs`) or the deadline has
+/// Blocks the calling thread, which stands in a list of waiters, until it has been notified (`sync/wait_list.rs`) or the deadline has
 /// passed. May return for no reason. A cancel ends it, too, but does not unwind, since the caller leaves the list
 /// itself: ask [`is_cancel_due`] before and after, and call [`cancel_again`] out of the list.
 #[inline(always)]
@@ -260,7 +260,7 @@ pub fn park_in_list(deadline: Option<Instant>) {
     match unsafe { Worker::current() } {
         Some((worker, task)) => {
             // SAFETY: the running task is ours.
-            unsafe { task.local() }.waiting.set(Waiting::Choice);
+            unsafe { task.local() }.waiting.set(Waiting::Notification);
             suspend_parked(worker, task, deadline);
             // The thread stands in the list still, and whether it was woken stands there, too.
             under_stress(worker, task);

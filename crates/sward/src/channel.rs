@@ -36,7 +36,7 @@ mod buffer;
 mod clock;
 mod exchange;
 mod macros;
-mod place;
+mod message_slot;
 mod receiver;
 mod select;
 mod sender;

@@ -6,9 +6,9 @@
 //!
 //! ```text
 //!   Mutex  ReentrantMutex  RwLock  Condvar  Once         one word each; their waiters stand in
-//!   raw_mutex.rs       raw_rwlock.rs                        └─▶ lot.rs          a table for all of them
+//!   raw_mutex.rs       raw_rwlock.rs                        └─▶ parking_lot.rs  a table for all of them
 //!   Barrier  Event  Semaphore  channel  queue            have waiters of their own in
-//!                                                           └─▶ wait_list.rs    under a short_lock.rs
+//!                                                           └─▶ wait_list.rs    under a spin_lock.rs
 //! ```
 //!
 //! Everything that waits is a cancellation point: see
@@ -53,11 +53,11 @@ mod barrier;
 mod condvar;
 mod event;
 mod lazy_lock;
-mod lot;
 pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
+mod parking_lot;
 mod poison;
 mod pool;
 mod raw_mutex;
@@ -65,7 +65,7 @@ mod raw_rwlock;
 mod reentrant_mutex;
 mod rwlock;
 mod semaphore;
-pub(crate) mod short_lock;
+pub(crate) mod spin_lock;
 mod wait_group;
 pub(crate) mod wait_list;
 

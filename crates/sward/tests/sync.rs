@@ -5,6 +5,8 @@
 mod beyond_std;
 #[path = "sync/callbacks.rs"]
 mod callbacks;
+#[path = "sync/cancel_stress.rs"]
+mod cancel_stress;
 #[path = "sync/channels.rs"]
 mod channels;
 #[path = "sync/locks.rs"]
@@ -17,8 +19,6 @@ mod names;
 mod places;
 #[path = "sync/queues.rs"]
 mod queues;
-#[path = "sync/rain.rs"]
-mod rain;
 #[path = "sync/selects.rs"]
 mod selects;
 #[path = "sync/spinning.rs"]

@@ -6,8 +6,8 @@ mod buffer;
 mod clock;
 #[path = "../../../crates/sward/src/channel/exchange.rs"]
 mod exchange;
-#[path = "../../../crates/sward/src/channel/place.rs"]
-mod place;
+#[path = "../../../crates/sward/src/channel/message_slot.rs"]
+mod message_slot;
 #[path = "../../../crates/sward/src/channel/receiver.rs"]
 mod receiver;
 #[path = "../../../crates/sward/src/channel/select.rs"]

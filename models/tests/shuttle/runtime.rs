@@ -65,7 +65,7 @@ pub(crate) mod task {
 
     #[derive(Default)]
     struct State {
-        /// It has been unparked (an OS thread), or its mail says that it has been chosen (a green thread).
+        /// It has been unparked (an OS thread), or its mail says that it has been notified (a green thread).
         woken: bool,
         cancelled: bool,
     }
@@ -87,7 +87,7 @@ pub(crate) mod task {
 
         /// For those who hold up their OS thread.
         pub(crate) fn unpark(&self) {
-            assert!(!self.is_green(), "a green thread in a list is chosen, not unparked");
+            assert!(!self.is_green(), "a green thread in a list is notified, not unparked");
             self.wake();
         }
 
@@ -127,12 +127,12 @@ pub(crate) mod worker {
     pub(crate) struct Worker;
 
     impl Worker {
-        pub(crate) fn schedule_chosen_here(_: &Task) -> bool {
+        pub(crate) fn schedule_notified_here(_: &Task) -> bool {
             false
         }
 
         /// It may come late, when the thread has left that list and waits in another.
-        pub(crate) fn schedule_chosen(task: Arc<Task>) {
+        pub(crate) fn schedule_notified(task: Arc<Task>) {
             task.wake();
         }
     }

@@ -8,8 +8,8 @@ mod condvar;
 mod event;
 #[path = "../../../crates/sward/src/sync/lazy_lock.rs"]
 mod lazy_lock;
-#[path = "../../../crates/sward/src/sync/lot.rs"]
-mod lot;
+#[path = "../../../crates/sward/src/sync/parking_lot.rs"]
+mod parking_lot;
 #[path = "../../../crates/sward/src/sync/mutex.rs"]
 mod mutex;
 #[path = "../../../crates/sward/src/sync/once.rs"]
@@ -30,8 +30,8 @@ mod reentrant_mutex;
 mod rwlock;
 #[path = "../../../crates/sward/src/sync/semaphore.rs"]
 pub(crate) mod semaphore;
-#[path = "../../../crates/sward/src/sync/short_lock.rs"]
-pub(crate) mod short_lock;
+#[path = "../../../crates/sward/src/sync/spin_lock.rs"]
+pub(crate) mod spin_lock;
 #[path = "../../../crates/sward/src/sync/wait_group.rs"]
 mod wait_group;
 #[path = "../../../crates/sward/src/sync/wait_list.rs"]

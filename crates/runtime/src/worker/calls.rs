@@ -29,25 +29,25 @@ impl Worker {
         }
     }
 
-    /// Makes a green thread ready that waits in a list and has been chosen. From any thread.
+    /// Makes a green thread ready that has been notified in a list of waiters. From any thread.
     #[inline]
-    pub fn schedule_chosen(task: Arc<Task>) {
+    pub fn schedule_notified(task: Arc<Task>) {
         // (Once it is over, it waits for nothing.)
         if let Some(shared) = task.shared().cloned()
             && !task.is_complete()
         {
-            shared.send(task.worker(), Message::Chosen(task));
+            shared.send(task.worker(), Message::Notified(task));
         }
     }
 
-    /// As [`Worker::schedule_chosen`], if the calling green thread belongs to the same worker; else false.
+    /// As [`Worker::schedule_notified`], if the calling green thread belongs to the same worker; else false.
     #[inline]
-    pub fn schedule_chosen_here(task: &Task) -> bool {
+    pub fn schedule_notified_here(task: &Task) -> bool {
         Worker::with_current(|here, _| {
             let is_here = here.index == task.worker()
                 && task.shared().is_some_and(|shared| Arc::ptr_eq(shared, &here.shared));
             if is_here {
-                here.choose(task);
+                here.notify(task);
             }
             is_here
         })
@@ -56,10 +56,10 @@ impl Worker {
 
     /// Ends the wait of a thread of this worker that waits in a list; nothing if it does not, or not any more.
     #[inline]
-    pub fn choose(&self, task: &Task) {
+    pub fn notify(&self, task: &Task) {
         // SAFETY: it has entered a list, so it has started, here. (It may have left the list since, and be over.)
         if let Some(local) = unsafe { task.started() }
-            && let Waiting::Choice = local.waiting.get()
+            && let Waiting::Notification = local.waiting.get()
         {
             local.waiting.set(Waiting::Nothing);
             self.ready.push(task);

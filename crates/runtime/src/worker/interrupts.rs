@@ -23,7 +23,7 @@ impl Worker {
         for message in messages.drain(..) {
             match message {
                 Message::Ready(task) => self.ready.push(task),
-                Message::Chosen(task) => self.choose(&task),
+                Message::Notified(task) => self.notify(&task),
                 Message::Start(task) => {
                     self.shared.start_arrived(self.index);
                     self.start(task);
@@ -77,7 +77,7 @@ impl Worker {
             self.interrupt(task, local);
         } else if local.unwinding.is_suspended() && !is_first {
             local.unwinding.hurry();
-            if local.shields.get() == 0 && !matches!(local.waiting.get(), Waiting::Choice) {
+            if local.shields.get() == 0 && !matches!(local.waiting.get(), Waiting::Notification) {
                 self.interrupt(task, local);
             }
         }
@@ -89,7 +89,7 @@ impl Worker {
             Waiting::Nothing if task.is_parked().is_some() => task.unpark(),
             Waiting::Nothing => {}
             Waiting::Operation(operation) => self.cancel_operation(operation),
-            Waiting::Choice => self.choose(task),
+            Waiting::Notification => self.notify(task),
             Waiting::Clock(timer) => {
                 // SAFETY: the timer lies in the frame of the suspended task.
                 unsafe { self.timers.borrow_mut().remove(timer.as_ref()) };
@@ -128,7 +128,7 @@ impl Worker {
                     local.waiting.set(Waiting::Nothing);
                     self.ready.push(timer.task());
                 }
-                Waiting::Choice => self.choose(task),
+                Waiting::Notification => self.notify(task),
                 Waiting::Nothing => task.unpark(),
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::short_lock::ShortLock;
+use crate::sync::spin_lock::SpinLock;
 
 /// A source of messages that come with time. The type of the message is always `Instant`, which the compiler
 /// does not know in a `Receiver<T>`; hence a trait.
@@ -18,7 +18,7 @@ pub(super) trait Clock<T>: Send + Sync {
 
 /// The only clock.
 pub(super) struct Ticker {
-    due: ShortLock<Option<Instant>>,
+    due: SpinLock<Option<Instant>>,
     /// From one message to the next; `None`: there is only one.
     period: Option<Duration>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Ticker {
 impl Ticker {
     /// `first` is `None` if it lies beyond what the clock can say.
     pub(super) fn new(first: Option<Instant>, period: Option<Duration>) -> Ticker {
-        Ticker { due: ShortLock::new(first), period }
+        Ticker { due: SpinLock::new(first), period }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The channel itself: what its senders, receivers and selects do to its [`State`], under one lock.
+//! The channel itself: what its senders, receivers and selects do to its [`ChannelState`], under one lock.
 //!
 //! Nothing of the user's runs under that lock: messages are dropped, and memory is taken and given back, before it is taken or after it is let go. A
 //! message lies in the frame of a thread that waits: neither [`sleep`] nor what stands between it and entering
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::buffer::Buffer;
-use super::place::{Place, empty_box, move_message};
+use super::message_slot::{MessageSlot, empty_box, move_message};
 use super::select::{Claim, Token};
-use super::state::{Found, Incoming, Outgoing, Receiving, State};
+use super::state::{ChannelState, Found, Incoming, Outgoing, Receiving};
 use super::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::runtime::reason::{Reason, What};
 use crate::runtime::wait;
-use crate::sync::short_lock::{ShortGuard, ShortLock};
-use crate::sync::wait_list::{End, Key, Wakes, sleep};
+use crate::sync::spin_lock::{SpinGuard, SpinLock};
+use crate::sync::wait_list::{End, Key, WakeList, sleep};
 
 /// A channel as its senders and receivers share it.
 pub(super) struct Exchange<T> {
-    state: ShortLock<State<T>>,
+    state: SpinLock<ChannelState<T>>,
     /// How many messages the buffer holds at most.
     capacity: Option<usize>,
     /// How many handles there are on either side.
@@ -55,9 +55,9 @@ enum Ended {
 impl<T> Exchange<T> {
     /// A channel with one sender and one receiver.
     pub(super) fn new(capacity: Option<usize>) -> Exchange<T> {
-        let state = State::new(capacity.unwrap_or(usize::MAX));
+        let state = ChannelState::new(capacity.unwrap_or(usize::MAX));
         let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
-        Exchange { state: ShortLock::new(state), capacity, senders, receivers }
+        Exchange { state: SpinLock::new(state), capacity, senders, receivers }
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {
@@ -74,24 +74,24 @@ impl<T> Exchange<T> {
 
     /// Locks for who may push a message into the buffer.
     #[inline]
-    fn lock_to_push(&self) -> ShortGuard<'_, State<T>> {
+    fn lock_to_push(&self) -> SpinGuard<'_, ChannelState<T>> {
         let state = self.state.lock();
-        if state.lacks_place() { self.grow(state, State::lacks_place) } else { state }
+        if state.lacks_slot() { self.grow(state, ChannelState::lacks_slot) } else { state }
     }
 
     #[cold]
     fn grow<'a>(
         &'a self,
-        mut state: ShortGuard<'a, State<T>>,
-        is_needed: fn(&State<T>) -> bool,
-    ) -> ShortGuard<'a, State<T>> {
+        mut state: SpinGuard<'a, ChannelState<T>>,
+        is_needed: fn(&ChannelState<T>) -> bool,
+    ) -> SpinGuard<'a, ChannelState<T>> {
         while is_needed(&state) {
             let limit = state.capacity.max(state.buffer.len() + 1);
-            let count = state.buffer.places_after_growth().min(limit);
+            let count = state.buffer.slots_after_growth().min(limit);
             drop(state);
-            let mut places = Buffer::with_places(count);
-            self.state.lock().buffer.move_to(&mut places);
-            drop(places);
+            let mut slots = Buffer::with_slots(count);
+            self.state.lock().buffer.move_to(&mut slots);
+            drop(slots);
             state = self.state.lock();
         }
         state
@@ -100,7 +100,7 @@ impl<T> Exchange<T> {
     /// Sends if that needs no waiting. Then `message` is empty.
     pub(super) fn try_send(&self, message: &mut Option<T>) -> Result<(), Unsent> {
         wait::count_operation();
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.lock_to_push();
         if state.disconnected {
             return Err(Unsent::Disconnected);
@@ -116,7 +116,7 @@ impl<T> Exchange<T> {
     /// # Safety
     /// If it waits, `message` stays where it is and is not used before [`Exchange::end_send`].
     unsafe fn begin_send(&self, message: &mut Option<T>) -> Begun<Unsent> {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.lock_to_push();
         if state.disconnected {
             return Begun::Done(Err(Unsent::Disconnected));
@@ -124,8 +124,8 @@ impl<T> Exchange<T> {
         let begun = if state.offer(message, &mut wakes) {
             Begun::Done(Ok(()))
         } else {
-            // SAFETY: the caller's promise; and `end_send` removes the entry, and the place with it.
-            let outgoing = Outgoing::Message(unsafe { Place::in_frame(message) });
+            // SAFETY: the caller's promise; and `end_send` removes the entry, and the slot with it.
+            let outgoing = Outgoing::Message(unsafe { MessageSlot::in_frame(message) });
             Begun::Waits(state.start_sending(None, outgoing, &mut wakes))
         };
         drop(state);
@@ -150,7 +150,7 @@ impl<T> Exchange<T> {
                 return Ok(());
             }
             match end {
-                End::Chosen => return Err(Unsent::Disconnected),
+                End::Notified => return Err(Unsent::Disconnected),
                 End::TimedOut => return Err(Unsent::Full),
                 End::Cancelled => wait::cancel_again(),
             }
@@ -159,7 +159,7 @@ impl<T> Exchange<T> {
 
     #[inline(always)]
     #[track_caller]
-    fn sleep_sending(&self, key: Key, deadline: Option<Instant>) -> (ShortGuard<'_, State<T>>, End) {
+    fn sleep_sending(&self, key: Key, deadline: Option<Instant>) -> (SpinGuard<'_, ChannelState<T>>, End) {
         let what = What::Object("room in the channel", (&raw const *self).addr());
         let reason = Reason { what, at: Location::caller() };
         let _told = reason.tell();
@@ -168,21 +168,21 @@ impl<T> Exchange<T> {
 
     /// Ends a sender's entry.
     #[inline]
-    fn end_send(mut state: ShortGuard<'_, State<T>>, key: Key) {
+    fn end_send(mut state: SpinGuard<'_, ChannelState<T>>, key: Key) {
         state.sending.discard(key);
     }
 
     /// Receives into `into`, which is empty, if that needs no waiting.
     pub(super) fn try_recv(&self, into: &mut Option<T>) -> Result<(), TryRecvError> {
         wait::count_operation();
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         let found = state.take(into, &mut wakes);
         let promised = match found {
             Found::Promise(sender) => {
-                // SAFETY: the place stays in the caller's frame; `await_promised` removes the entry before it is used again.
-                let place = unsafe { Place::in_frame(into) };
-                Some(state.await_promise(sender, Incoming::Awaited, place))
+                // SAFETY: the slot stays in the caller's frame; `await_promised` removes the entry before it is used again.
+                let slot = unsafe { MessageSlot::in_frame(into) };
+                Some(state.await_promise(sender, Incoming::Awaited, slot))
             }
             _ => None,
         };
@@ -208,16 +208,16 @@ impl<T> Exchange<T> {
     /// # Safety
     /// If it waits, `into` stays where it is and is not used before [`Exchange::end_recv`].
     unsafe fn begin_recv(&self, into: &mut Option<T>) -> Begun<RecvTimeoutError> {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         let found = state.take(into, &mut wakes);
-        // SAFETY: the caller's promise; and `end_recv` removes the entry or the place in it.
-        let mut place = || unsafe { Place::in_frame(into) };
+        // SAFETY: the caller's promise; and `end_recv` removes the entry or the slot in it.
+        let mut slot = || unsafe { MessageSlot::in_frame(into) };
         let begun = match found {
             Found::Message => Begun::Done(Ok(())),
-            Found::Promise(sender) => Begun::Waits(state.await_promise(sender, Incoming::Awaited, place())),
+            Found::Promise(sender) => Begun::Waits(state.await_promise(sender, Incoming::Awaited, slot())),
             Found::Nothing if state.disconnected => Begun::Done(Err(RecvTimeoutError::Disconnected)),
-            Found::Nothing => Begun::Waits(state.start_receiving(None, place(), &mut wakes)),
+            Found::Nothing => Begun::Waits(state.start_receiving(None, slot(), &mut wakes)),
         };
         let surplus = state.buffer.take_surplus();
         drop(state);
@@ -236,7 +236,7 @@ impl<T> Exchange<T> {
     ) -> Result<(), RecvTimeoutError> {
         wait::count_operation();
         loop {
-            // SAFETY: the place stays in the caller's frame, and nothing here touches it before `end_recv`, nor unwinds.
+            // SAFETY: the slot stays in the caller's frame, and nothing here touches it before `end_recv`, nor unwinds.
             let key = match unsafe { self.begin_recv(into) } {
                 Begun::Done(received) => return received,
                 Begun::Waits(key) => key,
@@ -247,7 +247,7 @@ impl<T> Exchange<T> {
                 (Ended::Disconnected, _) => return Err(RecvTimeoutError::Disconnected),
                 (Ended::Nothing, End::TimedOut) => return Err(RecvTimeoutError::Timeout),
                 (Ended::Cancelled, _) | (Ended::Nothing, End::Cancelled) => wait::cancel_again(),
-                (Ended::Nothing, End::Chosen) => {}
+                (Ended::Nothing, End::Notified) => {}
             }
         }
     }
@@ -255,7 +255,7 @@ impl<T> Exchange<T> {
     /// Who was promised a message waits for it, except if a cancel is due: the select that promised it may be forgotten.
     #[inline(always)]
     #[track_caller]
-    fn sleep_receiving(&self, key: Key, deadline: Option<Instant>) -> (ShortGuard<'_, State<T>>, End) {
+    fn sleep_receiving(&self, key: Key, deadline: Option<Instant>) -> (SpinGuard<'_, ChannelState<T>>, End) {
         let is_over = |receiving: &Receiving<T>| {
             !matches!(receiving.incoming, Incoming::Nothing | Incoming::Awaited) || wait::is_cancel_due()
         };
@@ -267,13 +267,13 @@ impl<T> Exchange<T> {
 
     /// Ends the entry of a receiver that is no select.
     #[inline]
-    fn end_recv(mut state: ShortGuard<'_, State<T>>, key: Key) -> Ended {
-        let receiving = state.receiving.wish(key);
+    fn end_recv(mut state: SpinGuard<'_, ChannelState<T>>, key: Key) -> Ended {
+        let receiving = state.receiving.request(key);
         let ended = match receiving.incoming {
             Incoming::Message => Ended::Received,
             Incoming::Disconnected => Ended::Disconnected,
             Incoming::Awaited => {
-                (receiving.incoming, receiving.place) = (Incoming::Unwanted, Place::Left);
+                (receiving.incoming, receiving.slot) = (Incoming::Unwanted, MessageSlot::Abandoned);
                 return Ended::Cancelled;
             }
             _ => Ended::Nothing,
@@ -291,16 +291,16 @@ impl<T> Exchange<T> {
 
     /// The last receiver is gone.
     pub(super) fn disconnect_receivers(&self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         state.disconnected = true;
         while let Some(sender) = state.claim_sender() {
             // A message stays where it is, with its sender.
-            let outgoing = &mut state.sending.wish(sender).outgoing;
+            let outgoing = &mut state.sending.request(sender).outgoing;
             if let Outgoing::OnSelection = outgoing {
                 *outgoing = Outgoing::Disconnected;
             }
-            state.sending.wake(sender, &mut wakes);
+            state.sending.wake_dequeued(sender, &mut wakes);
         }
         state.tell_watchers(&mut wakes);
         let discarded = std::mem::replace(&mut state.buffer, Buffer::new());
@@ -311,7 +311,7 @@ impl<T> Exchange<T> {
 
     /// The last sender is gone.
     pub(super) fn disconnect_senders(&self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         state.disconnected = true;
         while let Some(receiver) = state.claim_receiver() {
@@ -333,20 +333,20 @@ impl<T> Exchange<T> {
 
     /// Locks for a select that may receive, with a box for the message.
     #[inline]
-    fn lock_with_box(&self) -> (ShortGuard<'_, State<T>>, Box<Option<T>>) {
+    fn lock_with_box(&self) -> (SpinGuard<'_, ChannelState<T>>, Box<Option<T>>) {
         let mut state = self.state.lock();
         if let Some(spare) = state.spare.take() {
             return (state, spare);
         }
         drop(state);
-        let place = empty_box();
+        let slot = empty_box();
         state = self.state.lock();
-        (state, place)
+        (state, slot)
     }
 
     /// Unlocks, and keeps the box of an entry that has been removed, or drops it.
     #[inline]
-    fn unlock_and_recycle(mut state: ShortGuard<'_, State<T>>, removed: Receiving<T>) {
+    fn unlock_and_recycle(mut state: SpinGuard<'_, ChannelState<T>>, removed: Receiving<T>) {
         let rest = state.recycle(removed);
         drop(state);
         drop(rest);
@@ -354,20 +354,20 @@ impl<T> Exchange<T> {
 
     /// Receives into an entry, if that needs no waiting.
     pub(super) fn select_recv(&self) -> Option<Token> {
-        let mut wakes = Wakes::none();
-        let (mut state, mut place) = self.lock_with_box();
+        let mut wakes = WakeList::new();
+        let (mut state, mut slot) = self.lock_with_box();
         let mut unused = None;
-        let token = match state.take(&mut place, &mut wakes) {
+        let token = match state.take(&mut slot, &mut wakes) {
             Found::Message => {
-                let (incoming, place) = (Incoming::Message, Place::Own(place));
-                let fetched = Receiving { claim: None, incoming, place };
-                Some(Token::Entry(state.receiving.insert_chosen(fetched)))
+                let (incoming, slot) = (Incoming::Message, MessageSlot::Boxed(slot));
+                let fetched = Receiving { claim: None, incoming, slot };
+                Some(Token::Entry(state.receiving.insert_notified(fetched)))
             }
             Found::Promise(sender) => {
-                Some(Token::Entry(state.await_promise(sender, Incoming::Promised, Place::Own(place))))
+                Some(Token::Entry(state.await_promise(sender, Incoming::Promised, MessageSlot::Boxed(slot))))
             }
             Found::Nothing => {
-                unused = state.spare.replace(place);
+                unused = state.spare.replace(slot);
                 state.disconnected.then_some(Token::Disconnected)
             }
         };
@@ -380,36 +380,36 @@ impl<T> Exchange<T> {
 
     /// Enters a select among those who wait to receive. `None`: it need not wait.
     pub(super) fn enter_recv(&self, claim: Claim) -> Option<Key> {
-        let mut wakes = Wakes::none();
-        let (mut state, place) = self.lock_with_box();
+        let mut wakes = WakeList::new();
+        let (mut state, slot) = self.lock_with_box();
         if state.can_receive(Some(claim.ticket())) {
-            let unused = state.spare.replace(place);
+            let unused = state.spare.replace(slot);
             drop(state);
             drop(unused);
             return None;
         }
-        let key = state.start_receiving(Some(claim), Place::Own(place), &mut wakes);
+        let key = state.start_receiving(Some(claim), MessageSlot::Boxed(slot), &mut wakes);
         drop(state);
         wakes.unpark();
         Some(key)
     }
 
-    /// Ends the entry of a select that was not chosen here.
+    /// Ends the entry of a select that was not selected here.
     pub(super) fn leave_recv(&self, key: Key) {
         let mut state = self.state.lock();
         let left = state.receiving.remove(key);
         Self::unlock_and_recycle(state, left);
     }
 
-    /// The message that a select was chosen for.
+    /// The message that a select was selected for.
     #[track_caller]
     pub(super) fn finish_recv(&self, key: Key, into: &mut Option<T>) -> Result<(), RecvError> {
         let mut state = self.state.lock();
-        let receiving = state.receiving.wish(key);
+        let receiving = state.receiving.request(key);
         if receiving.incoming != Incoming::Message {
             return self.finish_recv_later(state, key, into);
         }
-        move_message(receiving.place.message(), into);
+        move_message(receiving.slot.message(), into);
         let ended = state.receiving.remove(key);
         Self::unlock_and_recycle(state, ended);
         Ok(())
@@ -420,17 +420,17 @@ impl<T> Exchange<T> {
     #[track_caller]
     fn finish_recv_later<'a>(
         &'a self,
-        mut state: ShortGuard<'a, State<T>>,
+        mut state: SpinGuard<'a, ChannelState<T>>,
         key: Key,
         into: &mut Option<T>,
     ) -> Result<(), RecvError> {
-        let receiving = state.receiving.wish(key);
+        let receiving = state.receiving.request(key);
         if receiving.incoming == Incoming::Promised {
             receiving.incoming = Incoming::Awaited;
             drop(state);
             (state, _) = self.sleep_receiving(key, None);
         }
-        let receiving = state.receiving.wish(key);
+        let receiving = state.receiving.request(key);
         let incoming = receiving.incoming;
         if incoming == Incoming::Awaited {
             receiving.incoming = Incoming::Unwanted;
@@ -438,7 +438,7 @@ impl<T> Exchange<T> {
             wait::cancel_again();
         } else {
             if incoming == Incoming::Message {
-                move_message(receiving.place.message(), into);
+                move_message(receiving.slot.message(), into);
             }
             let ended = state.receiving.remove(key);
             Self::unlock_and_recycle(state, ended);
@@ -450,19 +450,19 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// A select that was chosen does not fetch its message.
+    /// A select that was selected does not fetch its message.
     pub(super) fn abandon_recv(&self, key: Key) {
-        let mut wakes = Wakes::none();
-        // A message that did not come out of the buffer may need a place there, even one beyond its capacity.
-        let mut state = self.grow(self.state.lock(), |state| !state.buffer.has_place());
-        let receiving = state.receiving.wish(key);
+        let mut wakes = WakeList::new();
+        // A message that did not come out of the buffer may need a slot there, even one beyond its capacity.
+        let mut state = self.grow(self.state.lock(), |state| !state.buffer.has_slot());
+        let receiving = state.receiving.request(key);
         if receiving.incoming == Incoming::Promised {
             receiving.incoming = Incoming::Unwanted;
             return;
         }
         let mut abandoned = state.receiving.remove(key);
         if abandoned.incoming == Incoming::Message {
-            state.put_back(abandoned.place.message(), &mut wakes);
+            state.put_back(abandoned.slot.message(), &mut wakes);
         }
         Self::unlock_and_recycle(state, abandoned);
         wakes.unpark();
@@ -470,7 +470,7 @@ impl<T> Exchange<T> {
 
     /// Makes sure that a message can be sent, if that needs no waiting.
     pub(super) fn select_send(&self) -> Option<Token> {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         let token = if state.disconnected {
             Some(Token::Disconnected)
@@ -490,7 +490,7 @@ impl<T> Exchange<T> {
 
     /// Enters a select among those who wait to send. `None`: it need not wait.
     pub(super) fn enter_send(&self, claim: Claim) -> Option<Key> {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         if state.can_send(Some(claim.ticket())) {
             drop(state);
@@ -502,7 +502,7 @@ impl<T> Exchange<T> {
         Some(key)
     }
 
-    /// Ends the entry of a select; says what it was chosen for, if it was.
+    /// Ends the entry of a select; says what it was selected for, if it was.
     pub(super) fn leave_send(&self, key: Key) -> Option<Token> {
         let mut state = self.state.lock();
         let left = state.sending.remove(key);
@@ -515,10 +515,10 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// Sends the message for which a select was chosen; then `message` is empty.
+    /// Sends the message for which a select was selected; then `message` is empty.
     #[track_caller]
     pub(super) fn finish_send(&self, token: Token, message: &mut Option<T>) -> Result<(), Unsent> {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.lock_to_push();
         match token {
             Token::Reserved => {
@@ -549,9 +549,9 @@ impl<T> Exchange<T> {
         self.send(message, None)
     }
 
-    /// A select that was chosen does not send.
+    /// A select that was selected does not send.
     pub(super) fn abandon_send(&self, token: Token) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.lock_to_push();
         match token {
             Token::Reserved => {

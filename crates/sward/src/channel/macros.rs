@@ -19,7 +19,7 @@
 /// ```
 ///
 /// With `default => …` it does not wait, with `default(duration) => …` not longer than that. A channel
-/// without a partner is ready, with an error. Among several operations that can go on, one is chosen at
+/// without a partner is ready, with an error. Among several operations that can go on, one is selected at
 /// random; [`select_biased!`](crate::channel::select_biased) takes the first.
 #[doc(hidden)]
 #[macro_export]
@@ -30,7 +30,7 @@ macro_rules! __channel_select {
 }
 
 /// [`select!`](crate::channel::select), but among several operations that can go on the one that stands first
-/// is chosen.
+/// is selected.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_select_biased {

@@ -189,7 +189,7 @@ impl<T> Receiver<T> {
         TryIter { receiver: self }
     }
 
-    /// Receives the message that a select was chosen for into `message`, which is empty.
+    /// Receives the message that a select was selected for into `message`, which is empty.
     #[track_caller]
     pub(super) fn finish(&self, token: Token, message: &mut Option<T>) -> Result<(), RecvError> {
         match (&self.source, token) {
@@ -286,8 +286,8 @@ impl<T> SelectHandle for Receiver<T> {
         }
     }
 
-    fn leave(&self, key: Key, chosen: bool) -> Option<Token> {
-        if chosen {
+    fn leave(&self, key: Key, selected: bool) -> Option<Token> {
+        if selected {
             return Some(Token::Entry(key));
         }
         if let Source::Exchange(exchange) = &self.source {

@@ -80,7 +80,7 @@ impl Claim {
 pub(super) enum Token {
     /// The message is in this entry of the receivers' line, or has been promised to it.
     Entry(Key),
-    /// A place in the buffer is kept.
+    /// A slot in the buffer is kept.
     Reserved,
     /// The receiver with this entry waits for the message.
     Partner(Key),
@@ -103,8 +103,8 @@ pub(super) trait SelectHandle {
     fn address(&self) -> usize;
     fn try_start(&self) -> Option<Token>;
     fn enter(&self, claim: Claim) -> Entered;
-    /// Leaves a line; `chosen` says whether the ticket was claimed for it.
-    fn leave(&self, key: Key, chosen: bool) -> Option<Token>;
+    /// Leaves a line; `selected` says whether the ticket was claimed for it.
+    fn leave(&self, key: Key, selected: bool) -> Option<Token>;
     /// What was started will not be finished.
     fn abandon(&self, token: Token);
     fn is_ready(&self) -> bool;
@@ -145,7 +145,7 @@ struct Operation<'a> {
     handle: &'a dyn SelectHandle,
 }
 
-// SAFETY: what a select does to a channel (`SelectHandle`) moves messages from place to place under the channel's lock; it
+// SAFETY: what a select does to a channel (`SelectHandle`) moves messages from slot to slot under the channel's lock; it
 // neither looks at one nor drops one. So the thread that does it need not be one that may have the messages. To finish the operation it
 // needs the handle itself.
 unsafe impl Send for Operation<'_> {}
@@ -182,12 +182,12 @@ impl Patience {
 }
 
 impl<'a> Select<'a> {
-    /// No operations yet. Among several that can go on, one is chosen at random.
+    /// No operations yet. Among several that can go on, one is selected at random.
     pub fn new() -> Select<'a> {
         Select { operations: Vec::new(), next_index: 0, biased: false }
     }
 
-    /// As [`new`](Select::new), but among several that can go on the one that was added first is chosen.
+    /// As [`new`](Select::new), but among several that can go on the one that was added first is selected.
     pub fn new_biased() -> Select<'a> {
         Select { biased: true, ..Select::new() }
     }
@@ -215,8 +215,8 @@ impl<'a> Select<'a> {
     /// If there is none with this index.
     pub fn remove(&mut self, index: usize) {
         assert!(index < self.next_index, "index out of bounds; {index} >= {}", self.next_index);
-        let place = self.operations.iter().position(|operation| operation.index == index);
-        self.operations.remove(place.expect("no operation with this index"));
+        let position = self.operations.iter().position(|operation| operation.index == index);
+        self.operations.remove(position.expect("no operation with this index"));
     }
 
     /// Starts one of the operations, if one can go on at once.
@@ -294,8 +294,8 @@ impl<'a> Select<'a> {
     /// Brings the operations into the order in which they shall be tried, and stand in the lines of their channels: several may be on one.
     fn shuffle(&mut self) {
         if !self.biased {
-            for place in 1..self.operations.len() {
-                self.operations.swap(place, random_up_to(place));
+            for last in 1..self.operations.len() {
+                self.operations.swap(last, random_up_to(last));
             }
         }
     }
@@ -355,12 +355,12 @@ impl<'a> Select<'a> {
                 wait::park_in_list(limit);
             }
         });
-        let chosen = ticket.close();
+        let claimed = ticket.close();
         let mut selected = None;
         for (index, handle, key) in lines {
-            let is_chosen = chosen == Some(index);
-            let token = handle.leave(key, is_chosen);
-            if is_chosen {
+            let is_selected = claimed == Some(index);
+            let token = handle.leave(key, is_selected);
+            if is_selected {
                 let token = token.expect("who claims a ticket starts the operation under the same lock");
                 selected = Some(SelectedOperation::new(index, handle, token));
             }

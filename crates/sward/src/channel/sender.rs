@@ -119,7 +119,7 @@ impl<T> Sender<T> {
         Arc::ptr_eq(&self.exchange, &other.exchange)
     }
 
-    /// Sends the message for which a select was chosen. Then `message` is empty.
+    /// Sends the message for which a select was selected. Then `message` is empty.
     #[track_caller]
     pub(super) fn finish(&self, token: Token, message: &mut Option<T>) -> Result<(), Unsent> {
         self.exchange.finish_send(token, message)
@@ -170,7 +170,7 @@ impl<T> SelectHandle for Sender<T> {
         self.exchange.enter_send(claim).map_or(Entered::NeedNotWait, Entered::Waits)
     }
 
-    fn leave(&self, key: Key, _chosen: bool) -> Option<Token> {
+    fn leave(&self, key: Key, _selected: bool) -> Option<Token> {
         self.exchange.leave_send(key)
     }
 

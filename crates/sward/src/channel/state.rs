@@ -5,14 +5,14 @@
 //!   while somebody waits to send, there is no room. So who comes along cannot overtake those who wait.
 //! - Who waits in several channels at once (`select.rs`) has a ticket, and who wants to serve it [claims](Claim)
 //!   the ticket first. If that fails it has been served elsewhere, and is no longer in the line.
-//! - A select that is chosen to *send* brings its message only afterwards. Until then it has either a
-//!   reserved place in the buffer or, if there is no buffer, a receiver who was promised the message.
-//! - Only a thread that sleeps for its entry is woken by it. The entry of a select that was chosen may be left for ever, if its
+//! - A select that is selected to *send* brings its message only afterwards. Until then it has either a
+//!   reserved slot in the buffer or, if there is no buffer, a receiver who was promised the message.
+//! - Only a thread that sleeps for its entry is woken by it. The entry of a select that was selected may be left for ever, if its
 //!   [`SelectedOperation`](super::SelectedOperation) is forgotten, and outlive the thread.
 //!
 //! ```text
 //!   what a receiver gets:   Nothing ──▶ Message                what a sender leaves:   Message ──▶ Taken
-//!                              │  └───▶ Disconnected                                      └─ chosen, still there: disconnected
+//!                              │  └───▶ Disconnected                                      └─ selected, still there: disconnected
 //!                              └──▶ Promised ──▶ Message                               OnSelection ──▶ Reserved | Partner
 //!                                   (Awaited) ─▶ Broken (tries again)                      └──▶ Disconnected
 //!                                      └──▶ Unwanted
@@ -21,15 +21,15 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::place::{Place, move_message};
+use super::message_slot::{MessageSlot, move_message};
 use super::select::{Claim, Ticket};
-use crate::sync::wait_list::{Key, WaitList, Wakes};
+use crate::sync::wait_list::{Key, WaitList, WakeList};
 
-pub(super) struct State<T> {
+pub(super) struct ChannelState<T> {
     pub(super) buffer: Buffer<T>,
     /// How many messages the buffer holds at most; `usize::MAX` for no limit.
     pub(super) capacity: usize,
-    /// Places in the buffer that are kept for selects that have been chosen to send.
+    /// Slots in the buffer that are kept for selects that have been selected to send.
     pub(super) reserved: usize,
     /// All senders, or all receivers, are gone.
     pub(super) disconnected: bool,
@@ -45,13 +45,13 @@ pub(super) struct Receiving<T> {
     pub(super) claim: Option<Claim>,
     pub(super) incoming: Incoming,
     /// Where the message goes.
-    pub(super) place: Place<T>,
+    pub(super) slot: MessageSlot<T>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Nothing,
-    /// To a select that has been chosen, and does not sleep for it.
+    /// To a select that has been selected, and does not sleep for it.
     Promised,
     /// Promised to one that sleeps until it comes.
     Awaited,
@@ -69,7 +69,7 @@ pub(super) struct Sending<T> {
 }
 
 pub(super) enum Outgoing<T> {
-    Message(Place<T>),
+    Message(MessageSlot<T>),
     Taken,
     OnSelection,
     Reserved,
@@ -77,10 +77,10 @@ pub(super) enum Outgoing<T> {
     Disconnected,
 }
 
-/// What [`State::take`] found.
+/// What [`ChannelState::take`] found.
 pub(super) enum Found {
     Message,
-    /// A select was chosen to bring it: see [`State::await_promise`].
+    /// A select was selected to bring it: see [`ChannelState::await_promise`].
     Promise(Key),
     Nothing,
 }
@@ -89,16 +89,16 @@ pub(super) enum Found {
 fn claim_first<I>(list: &mut WaitList<I>, claim: impl Fn(&I) -> &Option<Claim>) -> Option<Key> {
     loop {
         let key = list.first()?;
-        list.promise(key);
-        if claim(list.wish_ref(key)).as_ref().is_none_or(Claim::succeeds) {
+        list.dequeue(key);
+        if claim(list.request_ref(key)).as_ref().is_none_or(Claim::succeeds) {
             return Some(key);
         }
     }
 }
 
-impl<T> State<T> {
-    pub(super) fn new(capacity: usize) -> State<T> {
-        State {
+impl<T> ChannelState<T> {
+    pub(super) fn new(capacity: usize) -> ChannelState<T> {
+        ChannelState {
             buffer: Buffer::new(),
             capacity,
             reserved: 0,
@@ -116,8 +116,8 @@ impl<T> State<T> {
 
     /// Whether the buffer has to grow before another message may be put into it.
     #[inline]
-    pub(super) fn lacks_place(&self) -> bool {
-        !self.buffer.has_place() && self.buffer.len() < self.capacity
+    pub(super) fn lacks_slot(&self) -> bool {
+        !self.buffer.has_slot() && self.buffer.len() < self.capacity
     }
 
     pub(super) fn claim_receiver(&mut self) -> Option<Key> {
@@ -130,48 +130,53 @@ impl<T> State<T> {
 
     /// Ends the wait of a claimed receiver with a message.
     #[inline(always)]
-    fn give(&mut self, receiver: Key, message: &mut Option<T>, wakes: &mut Wakes) {
-        let receiving = self.receiving.wish(receiver);
+    fn give(&mut self, receiver: Key, message: &mut Option<T>, wakes: &mut WakeList) {
+        let receiving = self.receiving.request(receiver);
         receiving.incoming = Incoming::Message;
-        move_message(message, receiving.place.message());
-        self.receiving.wake(receiver, wakes);
+        move_message(message, receiving.slot.message());
+        self.receiving.wake_dequeued(receiver, wakes);
     }
 
     /// Ends the wait of a claimed receiver without a message.
-    pub(super) fn tell_disconnected(&mut self, receiver: Key, wakes: &mut Wakes) {
-        self.receiving.wish(receiver).incoming = Incoming::Disconnected;
-        self.receiving.wake(receiver, wakes);
+    pub(super) fn tell_disconnected(&mut self, receiver: Key, wakes: &mut WakeList) {
+        self.receiving.request(receiver).incoming = Incoming::Disconnected;
+        self.receiving.wake_dequeued(receiver, wakes);
     }
 
     /// Promises a message to a claimed receiver.
-    pub(super) fn promise(&mut self, receiver: Key, wakes: &mut Wakes) {
-        let receiving = self.receiving.wish(receiver);
+    pub(super) fn promise(&mut self, receiver: Key, wakes: &mut WakeList) {
+        let receiving = self.receiving.request(receiver);
         if receiving.claim.is_none() {
             receiving.incoming = Incoming::Awaited;
         } else {
             receiving.incoming = Incoming::Promised;
-            self.receiving.wake(receiver, wakes);
+            self.receiving.wake_dequeued(receiver, wakes);
         }
     }
 
     /// Brings what a receiver was promised; false if it does not want that any more.
-    pub(super) fn keep_promise(&mut self, receiver: Key, message: &mut Option<T>, wakes: &mut Wakes) -> bool {
+    pub(super) fn keep_promise(
+        &mut self,
+        receiver: Key,
+        message: &mut Option<T>,
+        wakes: &mut WakeList,
+    ) -> bool {
         let is_wanted = self.settle(receiver, Incoming::Message, wakes);
         if is_wanted {
-            move_message(message, self.receiving.wish(receiver).place.message());
+            move_message(message, self.receiving.request(receiver).slot.message());
         }
         is_wanted
     }
 
     /// Lets a receiver know that there is no message; false if it does not want one any more.
-    pub(super) fn break_promise(&mut self, receiver: Key, wakes: &mut Wakes) -> bool {
+    pub(super) fn break_promise(&mut self, receiver: Key, wakes: &mut WakeList) -> bool {
         self.settle(receiver, Incoming::Broken, wakes)
     }
 
-    fn settle(&mut self, receiver: Key, outcome: Incoming, wakes: &mut Wakes) -> bool {
-        let incoming = &mut self.receiving.wish(receiver).incoming;
+    fn settle(&mut self, receiver: Key, outcome: Incoming, wakes: &mut WakeList) -> bool {
+        let incoming = &mut self.receiving.request(receiver).incoming;
         match std::mem::replace(incoming, outcome) {
-            Incoming::Awaited => self.receiving.wake(receiver, wakes),
+            Incoming::Awaited => self.receiving.wake_dequeued(receiver, wakes),
             Incoming::Promised => {}
             unwanted => {
                 *incoming = unwanted;
@@ -183,18 +188,18 @@ impl<T> State<T> {
 
     /// Ends the wait of a claimed sender, and moves its message into `into`; false if it is a select, which has none yet.
     #[inline(always)]
-    fn fetch(&mut self, sender: Key, into: &mut Option<T>, wakes: &mut Wakes) -> bool {
-        self.sending.wake(sender, wakes);
-        let outgoing = &mut self.sending.wish(sender).outgoing;
-        let Outgoing::Message(place) = outgoing else { return false };
-        move_message(place.message(), into);
+    fn fetch(&mut self, sender: Key, into: &mut Option<T>, wakes: &mut WakeList) -> bool {
+        self.sending.wake_dequeued(sender, wakes);
+        let outgoing = &mut self.sending.request(sender).outgoing;
+        let Outgoing::Message(slot) = outgoing else { return false };
+        move_message(slot.message(), into);
         *outgoing = Outgoing::Taken;
         true
     }
 
-    /// Sends, if that needs no waiting: then `message` is empty. The buffer must not lack a place.
+    /// Sends, if that needs no waiting: then `message` is empty. The buffer must not lack a slot.
     #[inline]
-    pub(super) fn offer(&mut self, message: &mut Option<T>, wakes: &mut Wakes) -> bool {
+    pub(super) fn offer(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> bool {
         if let Some(receiver) = self.claim_receiver() {
             self.give(receiver, message, wakes);
         } else if self.has_room() {
@@ -207,7 +212,7 @@ impl<T> State<T> {
     }
 
     /// Puts back what had been received.
-    pub(super) fn put_back(&mut self, message: &mut Option<T>, wakes: &mut Wakes) {
+    pub(super) fn put_back(&mut self, message: &mut Option<T>, wakes: &mut WakeList) {
         match self.claim_receiver() {
             Some(receiver) => self.give(receiver, message, wakes),
             None => self.buffer.push_front(message),
@@ -217,7 +222,7 @@ impl<T> State<T> {
 
     /// Receives into `into`, which is empty, if that needs no waiting.
     #[inline]
-    pub(super) fn take(&mut self, into: &mut Option<T>, wakes: &mut Wakes) -> Found {
+    pub(super) fn take(&mut self, into: &mut Option<T>, wakes: &mut WakeList) -> Found {
         if self.buffer.pop_front(into) {
             self.refill(wakes);
             self.tell_watchers(wakes);
@@ -232,22 +237,22 @@ impl<T> State<T> {
     }
 
     /// Enters the calling thread as the one to whom `sender` brings its message.
-    pub(super) fn await_promise(&mut self, sender: Key, incoming: Incoming, place: Place<T>) -> Key {
-        let entry = self.receiving.insert_chosen(Receiving { claim: None, incoming, place });
-        self.sending.wish(sender).outgoing = Outgoing::Partner(entry);
+    pub(super) fn await_promise(&mut self, sender: Key, incoming: Incoming, slot: MessageSlot<T>) -> Key {
+        let entry = self.receiving.insert_notified(Receiving { claim: None, incoming, slot });
+        self.sending.request(sender).outgoing = Outgoing::Partner(entry);
         entry
     }
 
     /// Lets those who wait to send fill the room that there is.
     #[inline]
-    pub(super) fn refill(&mut self, wakes: &mut Wakes) {
+    pub(super) fn refill(&mut self, wakes: &mut WakeList) {
         while self.has_room()
             && let Some(sender) = self.claim_sender()
         {
-            self.sending.wake(sender, wakes);
-            let outgoing = &mut self.sending.wish(sender).outgoing;
-            if let Outgoing::Message(place) = outgoing {
-                self.buffer.push_back(place.message());
+            self.sending.wake_dequeued(sender, wakes);
+            let outgoing = &mut self.sending.request(sender).outgoing;
+            if let Outgoing::Message(slot) = outgoing {
+                self.buffer.push_back(slot.message());
                 *outgoing = Outgoing::Taken;
             } else {
                 self.reserved += 1;
@@ -256,9 +261,9 @@ impl<T> State<T> {
         }
     }
 
-    pub(super) fn tell_watchers(&mut self, wakes: &mut Wakes) {
+    pub(super) fn tell_watchers(&mut self, wakes: &mut WakeList) {
         if !self.watching.is_empty() {
-            self.watching.choose_all(wakes);
+            self.watching.wake_all(wakes);
         }
     }
 
@@ -266,11 +271,11 @@ impl<T> State<T> {
     pub(super) fn start_receiving(
         &mut self,
         claim: Option<Claim>,
-        place: Place<T>,
-        wakes: &mut Wakes,
+        slot: MessageSlot<T>,
+        wakes: &mut WakeList,
     ) -> Key {
         self.tell_watchers(wakes);
-        self.receiving.push_back(Receiving { claim, incoming: Incoming::Nothing, place })
+        self.receiving.push_back(Receiving { claim, incoming: Incoming::Nothing, slot })
     }
 
     #[inline(always)]
@@ -278,7 +283,7 @@ impl<T> State<T> {
         &mut self,
         claim: Option<Claim>,
         outgoing: Outgoing<T>,
-        wakes: &mut Wakes,
+        wakes: &mut WakeList,
     ) -> Key {
         self.tell_watchers(wakes);
         self.sending.push_back(Sending { claim, outgoing })
@@ -288,23 +293,23 @@ impl<T> State<T> {
     #[inline]
     pub(super) fn recycle(&mut self, mut removed: Receiving<T>) -> Receiving<T> {
         if self.spare.is_none()
-            && let Place::Own(place) = std::mem::replace(&mut removed.place, Place::Left)
+            && let MessageSlot::Boxed(slot) = std::mem::replace(&mut removed.slot, MessageSlot::Abandoned)
         {
-            debug_assert!(place.is_none());
-            self.spare = Some(place);
+            debug_assert!(slot.is_none());
+            self.spare = Some(slot);
         }
         removed
     }
 
     /// Whether a receiver would not wait, unless for a sender with the same ticket.
     pub(super) fn can_receive(&self, own: Option<&Arc<Ticket>>) -> bool {
-        let has_sender = self.sending.wishes().any(|sending| !Claim::is_of(&sending.claim, own));
+        let has_sender = self.sending.requests().any(|sending| !Claim::is_of(&sending.claim, own));
         !self.buffer.is_empty() || self.disconnected || has_sender
     }
 
     /// Whether a sender would not wait, unless for a receiver with the same ticket.
     pub(super) fn can_send(&self, own: Option<&Arc<Ticket>>) -> bool {
-        let has_receiver = self.receiving.wishes().any(|receiving| !Claim::is_of(&receiving.claim, own));
+        let has_receiver = self.receiving.requests().any(|receiving| !Claim::is_of(&receiving.claim, own));
         self.has_room() || self.disconnected || has_receiver
     }
 }

@@ -19,8 +19,8 @@ use super::error::{Closed, GetError, PutError};
 use super::order::Order;
 use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
-use crate::sync::short_lock::{ShortGuard, ShortLock};
-use crate::sync::wait_list::{End, WaitList, Wakes, sleep, sleep_until_chosen};
+use crate::sync::spin_lock::{SpinGuard, SpinLock};
+use crate::sync::wait_list::{End, WaitList, WakeList, sleep, sleep_until_notified};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A queue from which comes first what was put first.
@@ -47,14 +47,14 @@ pub type Priority<T> = Queue<T, BinaryHeap<Reverse<T>>>;
 
 /// A queue; see [`Fifo`], [`Lifo`] and [`Priority`] for its three orders.
 pub struct Queue<T, O> {
-    state: ShortLock<State<T, O>>,
+    state: SpinLock<QueueState<T, O>>,
     /// Held while the items are looked at in a way that compares them.
     ordering: Mutex<()>,
     /// How many items it holds at most.
     limit: usize,
 }
 
-struct State<T, O> {
+struct QueueState<T, O> {
     /// Elsewhere while they are being compared.
     items: O,
     /// How many there are. While they are being compared: how many there were before.
@@ -62,9 +62,9 @@ struct State<T, O> {
     /// Items that were put, and for which `task_done` has not been called.
     unfinished: usize,
     closed: bool,
-    /// Each with the item that it was given; without one, when chosen: the queue was closed.
+    /// Each with the item that it was given; without one, when notified: the queue was closed.
     getting: WaitList<Option<T>>,
-    /// Each with its item; without, when chosen: it was taken.
+    /// Each with its item; without, when notified: it was taken.
     putting: WaitList<Option<T>>,
     joining: WaitList<()>,
 }
@@ -82,38 +82,38 @@ impl Patience {
     }
 }
 
-impl<T, O: Order<T>> State<T, O> {
+impl<T, O: Order<T>> QueueState<T, O> {
     /// Hands the item to the first who waits for one.
-    fn hand_over(&mut self, item: T, wakes: &mut Wakes) -> Result<(), T> {
+    fn hand_over(&mut self, item: T, wakes: &mut WakeList) -> Result<(), T> {
         let Some(key) = self.getting.first() else { return Err(item) };
         // Who waits has seen the queue empty, so this item is the next in any order.
-        *self.getting.wish(key) = Some(item);
-        self.getting.choose(key, wakes);
+        *self.getting.request(key) = Some(item);
+        self.getting.wake(key, wakes);
         self.unfinished += 1;
         Ok(())
     }
 
-    /// The item of the first who waits to put, which has to find its place then.
-    fn admit(&mut self, wakes: &mut Wakes) -> Option<T> {
+    /// The item of the first who waits to put, which has to find its position then.
+    fn admit(&mut self, wakes: &mut WakeList) -> Option<T> {
         let key = self.putting.first()?;
-        let item = self.putting.wish(key).take().expect("who waits to put has its item");
-        self.putting.choose(key, wakes);
+        let item = self.putting.request(key).take().expect("who waits to put has its item");
+        self.putting.wake(key, wakes);
         self.unfinished += 1;
         Some(item)
     }
 
     /// So many items are done.
-    fn finish(&mut self, count: usize, wakes: &mut Wakes) {
+    fn finish(&mut self, count: usize, wakes: &mut WakeList) {
         self.unfinished -= count;
         if self.unfinished == 0 {
-            self.joining.choose_all(wakes);
+            self.joining.wake_all(wakes);
         }
     }
 
-    fn close(&mut self, wakes: &mut Wakes) {
+    fn close(&mut self, wakes: &mut WakeList) {
         self.closed = true;
-        self.putting.choose_all(wakes);
-        self.getting.choose_all(wakes);
+        self.putting.wake_all(wakes);
+        self.getting.wake_all(wakes);
     }
 }
 
@@ -140,7 +140,7 @@ impl<T: Ord> Priority<T> {
 
 impl<T, O> Queue<T, O> {
     const fn with(items: O, maxsize: usize) -> Queue<T, O> {
-        let state = State {
+        let state = QueueState {
             items,
             len: 0,
             unfinished: 0,
@@ -150,7 +150,7 @@ impl<T, O> Queue<T, O> {
             joining: WaitList::new(),
         };
         let limit = if maxsize == 0 { usize::MAX } else { maxsize };
-        Queue { state: ShortLock::new(state), ordering: Mutex::new(()), limit }
+        Queue { state: SpinLock::new(state), ordering: Mutex::new(()), limit }
     }
 
     /// How many items it holds at most; 0: any number.
@@ -193,7 +193,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         wait::count_operation();
         loop {
             let turn = self.turn();
-            let mut wakes = Wakes::none();
+            let mut wakes = WakeList::new();
             let mut state = self.state.lock();
             if state.closed {
                 drop(state);
@@ -225,7 +225,7 @@ impl<T, O: Order<T>> Queue<T, O> {
             drop(state);
             let Some(unput) = left else { return Ok(()) };
             match end {
-                End::Chosen => return Err(PutError::Closed(unput)),
+                End::Notified => return Err(PutError::Closed(unput)),
                 End::TimedOut => return Err(PutError::Full(unput)),
                 End::Cancelled => wait::cancel_again(),
             }
@@ -264,7 +264,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         wait::count_operation();
         loop {
             let turn = self.turn();
-            let mut wakes = Wakes::none();
+            let mut wakes = WakeList::new();
             let mut state = self.state.lock();
             let is_empty = state.len == 0;
             let admitted = state.admit(&mut wakes);
@@ -297,7 +297,7 @@ impl<T, O: Order<T>> Queue<T, O> {
             drop(state);
             match (given, end) {
                 (Some(item), _) => return Ok(item),
-                (None, End::Chosen) => return Err(GetError::Closed),
+                (None, End::Notified) => return Err(GetError::Closed),
                 (None, End::TimedOut) => return Err(GetError::Empty),
                 (None, End::Cancelled) => wait::cancel_again(),
             }
@@ -329,7 +329,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// # Panics
     /// If it is called more often than items were put.
     pub fn task_done(&self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         let unfinished = state.unfinished;
         if unfinished > 0 {
@@ -362,14 +362,14 @@ impl<T, O: Order<T>> Queue<T, O> {
         let key = state.joining.push_back(());
         drop(state);
         because(What::Object("the work on the queue", (&raw const *self).addr()), Location::caller(), || {
-            sleep_until_chosen(&self.state, |state| &mut state.joining, key, deadline, |_| Wakes::none())
+            sleep_until_notified(&self.state, |state| &mut state.joining, key, deadline, |_| WakeList::new())
         })
     }
 
     /// Takes no more items. What is in the queue can still be got; who waits for more, or for room, learns
     /// that it is closed.
     pub fn close(&self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         self.state.lock().close(&mut wakes);
         wakes.unpark();
     }
@@ -377,7 +377,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// As [`close`](Queue::close), and takes out what is in the queue. It counts as [done](Queue::task_done).
     pub fn close_now(&self) -> Vec<T> {
         let _turn = self.turn();
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.state.lock();
         state.close(&mut wakes);
         let mut items = mem::take(&mut state.items);
@@ -399,8 +399,8 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[inline]
     fn arrange<R>(
         &self,
-        mut state: ShortGuard<'_, State<T, O>>,
-        wakes: Wakes,
+        mut state: SpinGuard<'_, QueueState<T, O>>,
+        wakes: WakeList,
         incoming: usize,
         change: impl FnOnce(&mut O) -> R,
     ) -> R {
@@ -433,7 +433,7 @@ struct Lent<'a, T, O: Order<T>> {
 
 impl<T, O: Order<T>> Drop for Lent<'_, T, O> {
     fn drop(&mut self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut state = self.queue.state.lock();
         state.len = self.items.len();
         state.items = mem::take(&mut self.items);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::short_lock::ShortLock;
-use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use super::spin_lock::SpinLock;
+use super::wait_list::{WaitList, WakeList, sleep_until_notified};
 use crate::runtime::reason::{What, because};
 
 /// Lets a number of threads wait for each other: [`std::sync::Barrier`].
@@ -15,13 +15,13 @@ pub struct Barrier {
     /// How many must come.
     parties: usize,
     /// Those who have come and are not the last.
-    waiting: ShortLock<WaitList<()>>,
+    waiting: SpinLock<WaitList<()>>,
 }
 
 impl Barrier {
     /// A barrier for `n` threads; 0 is as good as 1.
     pub const fn new(n: usize) -> Barrier {
-        Barrier { parties: n, waiting: ShortLock::new(WaitList::new()) }
+        Barrier { parties: n, waiting: SpinLock::new(WaitList::new()) }
     }
 
     /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used
@@ -30,8 +30,8 @@ impl Barrier {
     pub fn wait(&self) -> BarrierWaitResult {
         let mut waiting = self.waiting.lock();
         if waiting.len() + 1 >= self.parties {
-            let mut wakes = Wakes::none();
-            waiting.choose_all(&mut wakes);
+            let mut wakes = WakeList::new();
+            waiting.wake_all(&mut wakes);
             drop(waiting);
             wakes.unpark();
             return BarrierWaitResult { is_leader: true };
@@ -39,7 +39,7 @@ impl Barrier {
         let key = waiting.push_back(());
         drop(waiting);
         because(What::Object("the Barrier", (&raw const *self).addr()), Location::caller(), || {
-            sleep_until_chosen(&self.waiting, |waiting| waiting, key, None, |_| Wakes::none())
+            sleep_until_notified(&self.waiting, |waiting| waiting, key, None, |_| WakeList::new())
         });
         BarrierWaitResult { is_leader: false }
     }

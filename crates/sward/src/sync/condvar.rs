@@ -1,6 +1,6 @@
 //! `std::sync::Condvar`, green.
 //!
-//! A waiter enters the lot before it unlocks the mutex, so whoever changes the condition under the mutex
+//! A waiter enters the parking lot before it unlocks the mutex, so whoever changes the condition under the mutex
 //! finds it there. A notification reaches exactly the first waiters; a cancel that comes between being
 //! notified and holding the mutex again passes it on.
 
@@ -10,13 +10,13 @@ use std::sync::LockResult;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::lot::{self, Place, Waited};
+use super::parking_lot::{self, ParkResult, QueueEnd};
 use super::{Mutex, MutexGuard};
 use crate::runtime::reason::{What, because};
 
 /// Lets threads wait for something to become true about what a [`Mutex`] protects: [`std::sync::Condvar`].
 ///
-/// Wakes up for no reason less often than std's, but the condition has to be looked at again here, too.
+/// WakeList up for no reason less often than std's, but the condition has to be looked at again here, too.
 ///
 /// A wait unlocks the mutex, and may be where a [cancel](crate::thread::JoinHandle::cancel) ends the thread. The mutex is not locked and not
 /// poisoned then, and a notification that had been for this thread goes to another. As before any wait, the data are to be in
@@ -74,7 +74,7 @@ impl Condvar {
         duration: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let (guard, waited) = self.wait_until(guard, Instant::now().checked_add(duration));
-        with_result(guard, WaitTimeoutResult(waited == Waited::TimedOut))
+        with_result(guard, WaitTimeoutResult(waited == ParkResult::TimedOut))
     }
 
     /// As [`wait_timeout`](Condvar::wait_timeout), in milliseconds; false: the time was over. A cancellation point.
@@ -126,25 +126,25 @@ impl Condvar {
         }
     }
 
-    /// Wakes one waiter, the one that has waited longest.
+    /// WakeList one waiter, the one that has waited longest.
     pub fn notify_one(&self) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
-        lot::visit(self.address(), |waiters| {
-            if waiters.choose_first() {
+        parking_lot::with_waiters(self.address(), |waiters| {
+            if waiters.unpark_one() {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         });
     }
 
-    /// Wakes all waiters.
+    /// WakeList all waiters.
     pub fn notify_all(&self) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
-        lot::visit(self.address(), |waiters| {
-            while waiters.choose_first() {
+        parking_lot::with_waiters(self.address(), |waiters| {
+            while waiters.unpark_one() {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         });
@@ -155,7 +155,7 @@ impl Condvar {
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
-    ) -> (LockResult<MutexGuard<'a, T>>, Waited) {
+    ) -> (LockResult<MutexGuard<'a, T>>, ParkResult) {
         let mutex = guard.mutex();
         let count = || {
             self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -165,9 +165,9 @@ impl Condvar {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         });
         let waited = because(What::Object("the Condvar", self.address()), Location::caller(), || {
-            lot::wait(self.address(), 0, Place::Last, deadline, count, || drop(guard))
+            parking_lot::park(self.address(), 0, QueueEnd::Back, deadline, count, || drop(guard))
         });
-        if waited == Waited::Chosen {
+        if waited == ParkResult::Unparked {
             withdraw.defuse();
         } else {
             drop(withdraw);
@@ -176,9 +176,9 @@ impl Condvar {
     }
 
     #[track_caller]
-    fn lock_again<'a, T>(&self, mutex: &'a Mutex<T>, waited: Waited) -> LockResult<MutexGuard<'a, T>> {
+    fn lock_again<'a, T>(&self, mutex: &'a Mutex<T>, waited: ParkResult) -> LockResult<MutexGuard<'a, T>> {
         let pass_on = OnUnwind(|| {
-            if waited == Waited::Chosen {
+            if waited == ParkResult::Unparked {
                 self.notify_one();
             }
         });

@@ -4,8 +4,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::short_lock::ShortLock;
-use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use super::spin_lock::SpinLock;
+use super::wait_list::{WaitList, WakeList, sleep_until_notified};
 use crate::primitive::{AtomicBool, Ordering};
 use crate::runtime::reason::{What, because};
 
@@ -24,13 +24,13 @@ use crate::runtime::reason::{What, because};
 pub struct Event {
     /// Written under the lock.
     is_set: AtomicBool,
-    waiting: ShortLock<WaitList<()>>,
+    waiting: SpinLock<WaitList<()>>,
 }
 
 impl Event {
     /// A flag that is down.
     pub const fn new() -> Event {
-        Event { is_set: AtomicBool::new(false), waiting: ShortLock::new(WaitList::new()) }
+        Event { is_set: AtomicBool::new(false), waiting: SpinLock::new(WaitList::new()) }
     }
 
     /// Whether the flag is up.
@@ -41,10 +41,10 @@ impl Event {
 
     /// Raises the flag. All who wait go on, even if it is taken down again before they run.
     pub fn set(&self) {
-        let mut wakes = Wakes::none();
+        let mut wakes = WakeList::new();
         let mut waiting = self.waiting.lock();
         self.is_set.store(true, Ordering::Release);
-        waiting.choose_all(&mut wakes);
+        waiting.wake_all(&mut wakes);
         drop(waiting);
         wakes.unpark();
     }
@@ -80,7 +80,7 @@ impl Event {
         let key = waiting.push_back(());
         drop(waiting);
         because(What::Object("the Event", (&raw const *self).addr()), Location::caller(), || {
-            sleep_until_chosen(&self.waiting, |waiting| waiting, key, deadline, |_| Wakes::none())
+            sleep_until_notified(&self.waiting, |waiting| waiting, key, deadline, |_| WakeList::new())
         })
     }
 }

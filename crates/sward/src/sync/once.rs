@@ -7,7 +7,7 @@
 //!        └─ is cancelled ─┘   └─ panics ─▶ POISONED ── call_once_force ─▶ RUNNING
 //! ```
 //!
-//! The end of each run, which happens once or twice in the life of a program, looks for waiters in the lot.
+//! The end of each run, which happens once or twice in the life of a program, looks for waiters in the parking lot.
 //! So no bit says that there are any.
 
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::lot::{self, Place};
+use super::parking_lot::{self, QueueEnd};
 use crate::primitive::AtomicU32;
 use crate::runtime::reason::{What, because};
 use crate::runtime::unwinding::is_interrupted;
@@ -170,7 +170,7 @@ impl Once {
     fn wait_while(&self, same: impl Fn(u32) -> bool) {
         let must_wait = || same(self.state.load(Relaxed));
         because(What::Object("the Once", self.address()), Location::caller(), || {
-            lot::wait(self.address(), 0, Place::Last, None, must_wait, || ());
+            parking_lot::park(self.address(), 0, QueueEnd::Back, None, must_wait, || ());
         });
     }
 
@@ -189,9 +189,9 @@ struct Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let next = self.next.unwrap_or_else(|| if is_interrupted() { INCOMPLETE } else { POISONED });
-        lot::visit(self.once.address(), |waiters| {
+        parking_lot::with_waiters(self.once.address(), |waiters| {
             self.once.state.store(next, Release);
-            while waiters.choose_first() {}
+            while waiters.unpark_one() {}
         });
     }
 }

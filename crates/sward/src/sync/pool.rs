@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::semaphore::{Permit, Semaphore};
-use super::short_lock::ShortLock;
+use super::spin_lock::SpinLock;
 
 /// Lends items that a factory makes, up to a limit, and takes them back for the next borrower.
 ///
@@ -33,7 +33,7 @@ pub struct Pool<T, E = std::io::Error> {
     /// One permit for each item that may be lent.
     places: Semaphore,
     limit: usize,
-    idle: ShortLock<Vec<T>>,
+    idle: SpinLock<Vec<T>>,
     factory: Box<dyn Fn() -> Result<T, E> + Send + Sync>,
 }
 
@@ -50,7 +50,7 @@ impl<T, E> Pool<T, E> {
         Pool {
             places: Semaphore::bounded(limit),
             limit,
-            idle: ShortLock::new(Vec::new()),
+            idle: SpinLock::new(Vec::new()),
             factory: Box::new(factory),
         }
     }

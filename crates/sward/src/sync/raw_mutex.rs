@@ -4,8 +4,8 @@
 //! ```text
 //!   FREE        nobody holds it, and who waits has somebody awake to wake it
 //!   HELD        held, nobody waits
-//!   CONTENDED   held, and somebody may wait: unlocking chooses the first
-//!   RESERVED    free, but only for one who waited, was chosen and found that others had been quicker
+//!   CONTENDED   held, and somebody may wait: unlocking unparks the first
+//!   RESERVED    free, but only for one who waited, was unparked and found that others had been quicker
 //!
 //!          lock                     somebody waits
 //!   FREE ────────▶ HELD ─────────────────────────────▶ CONTENDED ◀──────────────┐
@@ -24,7 +24,7 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::lot::{self, Place, Waited};
+use super::parking_lot::{self, ParkResult, QueueEnd};
 use crate::diagnosis::holds;
 use crate::primitive::{AtomicU32, spin_loop};
 use crate::runtime::reason::{What, because};
@@ -34,7 +34,7 @@ const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 const RESERVED: u32 = 3;
 
-/// The kinds of waiters: who has not been chosen yet, and who has been but came too late.
+/// The kinds of waiters: not unparked yet, and unparked but too late.
 const PATIENT: u32 = 0;
 const OVERDUE: u32 = 1;
 
@@ -84,12 +84,12 @@ impl RawMutex {
         let mut state = self.spin();
         // What holding it looks like for us: once we have waited, others may wait still.
         let mut held = HELD;
-        let mut is_chosen = false;
+        let mut is_unparked = false;
         let mut kind = PATIENT;
         loop {
             let may_take = match state {
                 FREE => true,
-                RESERVED => is_chosen && kind == OVERDUE,
+                RESERVED => is_unparked && kind == OVERDUE,
                 _ => false,
             };
             if may_take {
@@ -107,16 +107,16 @@ impl RawMutex {
                 }
                 state = CONTENDED;
             }
-            if is_chosen {
+            if is_unparked {
                 kind = OVERDUE;
             }
-            let place = if kind == OVERDUE { Place::First } else { Place::Last };
+            let end = if kind == OVERDUE { QueueEnd::Front } else { QueueEnd::Back };
             let must_wait = || self.state.load(Relaxed) == state;
             let waited = because(What::Held(what, self.address()), at, || {
-                lot::wait(self.address(), kind, place, None, must_wait, || ())
+                parking_lot::park(self.address(), kind, end, None, must_wait, || ())
             });
-            if waited == Waited::Chosen {
-                is_chosen = true;
+            if waited == ParkResult::Unparked {
+                is_unparked = true;
                 held = CONTENDED;
             }
             state = self.state.load(Relaxed);
@@ -141,10 +141,10 @@ impl RawMutex {
 
     #[cold]
     fn unlock_contended(&self) {
-        lot::visit(self.address(), |waiters| {
+        parking_lot::with_waiters(self.address(), |waiters| {
             let next = if waiters.first() == Some(OVERDUE) { RESERVED } else { FREE };
             self.state.store(next, Release);
-            waiters.choose_first();
+            waiters.unpark_one();
         });
     }
 

@@ -7,7 +7,7 @@
 //!   READERS    how many readers hold it
 //!   WRITER     a writer holds it
 //!   QUEUED     somebody waits: who makes the lock free gives the first their turn
-//!   RESERVED   free, but only for those who waited, were chosen and found that others had been quicker
+//!   RESERVED   free, but only for those who waited, were unparked and found that others had been quicker
 //! ```
 //!
 //! Waiters stand in order of arrival. A turn is the first writer, or all readers up to the next writer. While
@@ -17,7 +17,7 @@
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::lot::{self, Place, Waited, Waiters};
+use super::parking_lot::{self, ParkResult, QueueEnd, Waiters};
 use crate::diagnosis::holds;
 use crate::primitive::AtomicU32;
 use crate::runtime::reason::{What, because};
@@ -128,10 +128,10 @@ impl RawRwLock {
                 self.0.give_turns();
             }
         }
-        let mut is_chosen = false;
+        let mut is_unparked = false;
         let mut state = self.state.load(Relaxed);
         loop {
-            let privileged = is_chosen;
+            let privileged = is_unparked;
             if let Some(taken) = taking(state, privileged) {
                 match self.state.compare_exchange_weak(state, taken, Acquire, Relaxed) {
                     Ok(_) => return,
@@ -139,18 +139,18 @@ impl RawRwLock {
                 }
                 continue;
             }
-            let place = if is_chosen { Place::First } else { Place::Last };
-            if is_chosen {
+            let end = if is_unparked { QueueEnd::Front } else { QueueEnd::Back };
+            if is_unparked {
                 kind |= OVERDUE;
             }
             let must_wait = || self.announce(|state| taking(state, privileged).is_none());
             let leaves = Leaves(self);
             let what = if kind & WRITES != 0 { "the RwLock (to write)" } else { "the RwLock (to read)" };
             let waited = because(What::Held(what, self.address()), at, || {
-                lot::wait(self.address(), kind, place, None, must_wait, || ())
+                parking_lot::park(self.address(), kind, end, None, must_wait, || ())
             });
             std::mem::forget(leaves);
-            is_chosen |= waited == Waited::Chosen;
+            is_unparked |= waited == ParkResult::Unparked;
             state = self.state.load(Relaxed);
         }
     }
@@ -198,7 +198,7 @@ impl RawRwLock {
     /// Chooses those who can go on now.
     #[cold]
     fn give_turns(&self) {
-        lot::visit(self.address(), |waiters| {
+        parking_lot::with_waiters(self.address(), |waiters| {
             let mut state = self.state.load(Relaxed);
             // Somebody who waits has `QUEUED` set; it is not set anew while we look, but who barges in
             // changes the rest.
@@ -206,7 +206,7 @@ impl RawRwLock {
                 let turn = Turn::of(waiters, state);
                 let given = turn.state(state);
                 match self.state.compare_exchange_weak(state, given, Relaxed, Relaxed) {
-                    Ok(_) => return turn.choose(waiters),
+                    Ok(_) => return turn.unpark(waiters),
                     Err(actual) => state = actual,
                 }
             }
@@ -253,9 +253,9 @@ impl Turn {
         (state & (READERS | WRITER)) | queued | reserved
     }
 
-    fn choose(&self, waiters: &mut Waiters<'_>) {
+    fn unpark(&self, waiters: &mut Waiters<'_>) {
         for _ in 0..self.count {
-            waiters.choose_first();
+            waiters.unpark_one();
         }
     }
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::short_lock::ShortLock;
-use super::wait_list::{WaitList, Wakes, sleep_until_chosen};
+use super::spin_lock::SpinLock;
+use super::wait_list::{WaitList, WakeList, sleep_until_notified};
 use crate::runtime::reason::{What, because};
 use crate::runtime::wait;
 
@@ -29,28 +29,28 @@ use crate::runtime::wait;
 /// assert_eq!(seats.available_permits(), 1);
 /// ```
 pub struct Semaphore {
-    state: ShortLock<State>,
+    state: SpinLock<SemaphoreState>,
     /// How many permits there may be at most.
     bound: usize,
 }
 
-struct State {
+struct SemaphoreState {
     permits: usize,
     /// Each with the number of permits it wants.
     waiting: WaitList<usize>,
 }
 
-impl State {
-    /// Gives the first waiters what they want, as far as it goes.
-    fn grant(&mut self) -> Wakes {
-        let mut wakes = Wakes::none();
+impl SemaphoreState {
+    /// Grants the requests of the first waiters, as far as the permits go.
+    fn grant(&mut self) -> WakeList {
+        let mut wakes = WakeList::new();
         while let Some(key) = self.waiting.first() {
-            let count = *self.waiting.wish_ref(key);
+            let count = *self.waiting.request_ref(key);
             if count > self.permits {
                 break;
             }
             self.permits -= count;
-            self.waiting.choose(key, &mut wakes);
+            self.waiting.wake(key, &mut wakes);
         }
         wakes
     }
@@ -78,7 +78,7 @@ impl Semaphore {
     }
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
-        Semaphore { state: ShortLock::new(State { permits, waiting: WaitList::new() }), bound }
+        Semaphore { state: SpinLock::new(SemaphoreState { permits, waiting: WaitList::new() }), bound }
     }
 
     /// How many permits could be taken now.
@@ -121,7 +121,13 @@ impl Semaphore {
         // If we leave, those behind us may want less than we did.
         let what = What::Object("the Semaphore", (&raw const *self).addr());
         let acquired = because(what, Location::caller(), || {
-            sleep_until_chosen(&self.state, |state| &mut state.waiting, key, deadline, State::grant)
+            sleep_until_notified(
+                &self.state,
+                |state| &mut state.waiting,
+                key,
+                deadline,
+                SemaphoreState::grant,
+            )
         });
         acquired.then(|| Permit { semaphore: self, count })
     }

@@ -1,21 +1,20 @@
-//! Who waits, in which order, and what for: the list that stands behind every lock, channel and queue.
+//! The queue of waiters behind every lock, channel and queue: their order, and what each of them requests.
 //!
-//! Protocol, all of it under the [`ShortLock`] that guards the list: 1. The waiter enters itself
-//! ([`WaitList::push_back`]) and sleeps ([`sleep`]). 2. Who makes its wish come true takes it out of the
-//! order ([`WaitList::choose`]), and unparks it, after unlocking if it runs elsewhere ([`Wakes`]). The entry itself
-//! stays: it carries the outcome. 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is
-//! good until its owner gives it up.
+//! Protocol, all of it under the [`SpinLock`] that guards the list:
+//! 1. The waiter enters itself ([`WaitList::push_back`]) and sleeps ([`sleep`]).
+//! 2. The thread that grants the request takes the waiter out of the order ([`WaitList::wake`]), and unparks it, after
+//!    unlocking if it runs elsewhere ([`WakeList`]). The entry itself stays: it carries the outcome.
+//! 3. The waiter, and nobody else, removes the entry ([`WaitList::remove`]). So a key is good until its owner gives it up.
 //!
-//! An entry names its waiter by address, without owning a reference, since counting costs as much as locking does:
-//! **who has an entry is alive, since it removes the entry before it ends.** Hence the address is good under the lock and no longer.
+//! An entry names its waiter by address, without owning a reference, since counting costs as much as locking does. **A thread
+//! with an entry is alive, since it removes the entry before it ends.** Hence the address is good under the lock and no longer.
 //!
-//! A wake-up cannot be lost: a waiter that is cancelled or whose time is over looks, under the same lock,
-//! whether it has been chosen meanwhile. If so, that counts, and the cancel is delivered at its next blocking
-//! call.
+//! A wake-up cannot be lost: a waiter that is cancelled or whose time is over checks, under the same lock, whether it has been
+//! notified meanwhile. If so, that counts, and the cancel is delivered at its next blocking call.
 //!
 //! ```text
-//!            push_back            choose                remove
-//!   absent ───────────▶ waiting ──────────▶ chosen ─────────────▶ absent
+//!            push_back            wake                  remove
+//!   absent ───────────▶ waiting ──────────▶ notified ───────────▶ absent
 //!                          └──────────── remove (time over, cancelled) ──▲
 //! ```
 
@@ -23,13 +22,13 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::short_lock::{ShortGuard, ShortLock};
+use super::spin_lock::{SpinGuard, SpinLock};
 use crate::runtime::current::with_current_task;
 use crate::runtime::task::Task;
 use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 
-/// Waiters in order of arrival, each with its wish `I`. A doubly linked list inside a vector.
+/// Waiters in order of arrival, each with its request `I`: a doubly linked list inside a vector.
 pub(crate) struct WaitList<I> {
     slots: Vec<Slot<I>>,
     /// The head of the list of free slots.
@@ -48,13 +47,13 @@ const NONE: Key = Key(u32::MAX);
 
 const GOOD: &str = "a key is good until its owner removes the entry";
 
-/// Above this many slots, a list that has become empty gives its memory back.
+/// Above this many slots, a list that has become empty frees its memory.
 const KEPT_SLOTS: usize = 64;
 
 struct Slot<I> {
     task: Waiter,
-    /// What the waiter wishes, or its outcome. `None`: the slot is free.
-    wish: Option<I>,
+    /// The request of the waiter, or its outcome. `None`: the slot is free.
+    request: Option<I>,
     waiting: bool,
     previous: Key,
     /// Of a free slot: the next free one.
@@ -77,124 +76,124 @@ impl<I> WaitList<I> {
         WaitList { slots: Vec::new(), free: NONE, first: NONE, last: NONE, waiting: 0, used: 0 }
     }
 
-    /// How many wait and have not been chosen.
+    /// Returns how many wait and have not been notified.
     pub(crate) fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Whether nobody waits.
+    /// Returns whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
     /// Enters the calling thread as the last.
     #[inline(always)]
-    pub(crate) fn push_back(&mut self, wish: I) -> Key {
-        let key = self.insert(wish, true);
+    pub(crate) fn push_back(&mut self, request: I) -> Key {
+        let key = self.insert(request, true);
         self.link(self.last, key);
         self.link(key, NONE);
         key
     }
 
     /// Enters the calling thread as the first.
-    pub(crate) fn push_front(&mut self, wish: I) -> Key {
-        let key = self.insert(wish, true);
+    pub(crate) fn push_front(&mut self, request: I) -> Key {
+        let key = self.insert(request, true);
         self.link(key, self.first);
         self.link(NONE, key);
         key
     }
 
-    /// Enters the calling thread as one that has been chosen already.
-    pub(crate) fn insert_chosen(&mut self, wish: I) -> Key {
-        self.insert(wish, false)
+    /// Enters the calling thread as one that has been notified already.
+    pub(crate) fn insert_notified(&mut self, request: I) -> Key {
+        self.insert(request, false)
     }
 
-    /// The first who waits.
+    /// Returns the first waiter.
     pub(crate) fn first(&self) -> Option<Key> {
         (self.first != NONE).then_some(self.first)
     }
 
-    /// Those who wait, in order.
+    /// Returns the waiters, in order.
     fn waiting(&self) -> impl Iterator<Item = (Key, &I)> {
         let mut key = self.first;
         std::iter::from_fn(move || {
             let found = (key != NONE).then_some(key)?;
             key = self.slot(found).next;
-            Some((found, self.wish_ref(found)))
+            Some((found, self.request_ref(found)))
         })
     }
 
-    /// The wishes of those who wait, in order.
-    pub(crate) fn wishes(&self) -> impl Iterator<Item = &I> {
-        self.waiting().map(|(_, wish)| wish)
+    /// Returns the requests of the waiters, in order.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &I> {
+        self.waiting().map(|(_, request)| request)
     }
 
-    /// The first who waits and whose wish is such as `matches` says.
+    /// Returns the first waiter whose request `matches`.
     pub(crate) fn find(&self, matches: impl Fn(&I) -> bool) -> Option<Key> {
-        self.waiting().find(|(_, wish)| matches(wish)).map(|(key, _)| key)
+        self.waiting().find(|(_, request)| matches(request)).map(|(key, _)| key)
     }
 
-    /// The wish of an entry, or its outcome.
+    /// Returns the request of an entry, or its outcome.
     #[inline]
-    pub(crate) fn wish(&mut self, key: Key) -> &mut I {
-        self.slot_mut(key).wish.as_mut().expect(GOOD)
+    pub(crate) fn request(&mut self, key: Key) -> &mut I {
+        self.slot_mut(key).request.as_mut().expect(GOOD)
     }
 
-    /// As [`WaitList::wish`], to look at.
+    /// As [`WaitList::request`], to read.
     #[inline]
-    pub(crate) fn wish_ref(&self, key: Key) -> &I {
-        self.slot(key).wish.as_ref().expect(GOOD)
+    pub(crate) fn request_ref(&self, key: Key) -> &I {
+        self.slot(key).request.as_ref().expect(GOOD)
     }
 
-    /// Whether the entry has not been chosen.
+    /// Returns whether the entry still waits to be notified.
     #[inline]
     pub(crate) fn is_waiting(&self, key: Key) -> bool {
         self.slot(key).waiting
     }
 
-    /// Takes a waiter out of the order and unparks it by means of `wakes`.
+    /// Wakes a waiter: takes it out of the order and unparks it, at once or by `wakes`.
     #[inline]
-    pub(crate) fn choose(&mut self, key: Key, wakes: &mut Wakes) {
+    pub(crate) fn wake(&mut self, key: Key, wakes: &mut WakeList) {
         self.unlink(key);
-        self.wake(key, wakes);
+        self.wake_dequeued(key, wakes);
     }
 
-    /// Takes a waiter out of the order whose wish will be granted later, with [`WaitList::wake`].
-    pub(crate) fn promise(&mut self, key: Key) {
+    /// Takes a waiter out of the order. [`WaitList::wake_dequeued`] unparks it later.
+    pub(crate) fn dequeue(&mut self, key: Key) {
         self.unlink(key);
     }
 
-    /// Unparks the owner of an entry by means of `wakes`.
+    /// Unparks a waiter that [`WaitList::dequeue`] took out of the order, at once or by `wakes`.
     #[inline]
-    pub(crate) fn wake(&mut self, key: Key, wakes: &mut Wakes) {
+    pub(crate) fn wake_dequeued(&mut self, key: Key, wakes: &mut WakeList) {
         wakes.push(self.slot(key).task);
     }
 
-    /// Takes the first waiter out of the order and unparks it by means of `wakes`; false if there is none.
-    pub(crate) fn choose_first(&mut self, wakes: &mut Wakes) -> bool {
+    /// Wakes the first waiter. Returns false if there is none.
+    pub(crate) fn wake_first(&mut self, wakes: &mut WakeList) -> bool {
         let first = self.first();
         if let Some(key) = first {
-            self.choose(key, wakes);
+            self.wake(key, wakes);
         }
         first.is_some()
     }
 
-    /// Takes all waiters out of the order and unparks them by means of `wakes`.
-    pub(crate) fn choose_all(&mut self, wakes: &mut Wakes) {
-        while self.choose_first(wakes) {}
+    /// Wakes all waiters, in order.
+    pub(crate) fn wake_all(&mut self, wakes: &mut WakeList) {
+        while self.wake_first(wakes) {}
     }
 
-    /// Ends an entry, chosen or not. For its owner.
+    /// Removes an entry, notified or not. For its owner only.
     pub(crate) fn remove(&mut self, key: Key) -> I {
-        let wish = self.slot_mut(key).wish.take().expect(GOOD);
+        let request = self.slot_mut(key).request.take().expect(GOOD);
         self.free(key);
-        wish
+        request
     }
 
-    /// As [`WaitList::remove`], when nothing of the wish is wanted: it need not be moved, only dropped.
+    /// As [`WaitList::remove`], but drops the request where it lies.
     #[inline]
     pub(crate) fn discard(&mut self, key: Key) {
-        self.slot_mut(key).wish = None;
+        self.slot_mut(key).request = None;
         self.free(key);
     }
 
@@ -213,7 +212,7 @@ impl<I> WaitList<I> {
     }
 
     #[inline(always)]
-    fn insert(&mut self, wish: I, waiting: bool) -> Key {
+    fn insert(&mut self, request: I, waiting: bool) -> Key {
         if self.free == NONE {
             self.grow();
         }
@@ -223,7 +222,7 @@ impl<I> WaitList<I> {
         let slot = self.slot_mut(key);
         // Part by part: a whole slot written at once would be read in other parts right after, which stalls.
         slot.task = Waiter { task: with_current_task(Arc::as_ptr), is_green: wait::is_green() };
-        slot.wish = Some(wish);
+        slot.request = Some(request);
         slot.waiting = waiting;
         self.free = self.slot(key).next;
         key
@@ -235,7 +234,7 @@ impl<I> WaitList<I> {
         self.free = Key(u32::try_from(self.slots.len()).expect("fewer than 2^32 threads wait"));
         let slot = Slot {
             task: Waiter { task: ptr::null(), is_green: false },
-            wish: None,
+            request: None,
             waiting: false,
             previous: NONE,
             next: NONE,
@@ -246,7 +245,7 @@ impl<I> WaitList<I> {
     #[inline]
     fn unlink(&mut self, key: Key) {
         let slot = self.slot_mut(key);
-        debug_assert!(slot.waiting, "who has been chosen is not chosen again");
+        debug_assert!(slot.waiting, "a waiter is dequeued once");
         slot.waiting = false;
         let (previous, next) = (slot.previous, slot.next);
         self.link(previous, next);
@@ -277,11 +276,11 @@ impl<I> WaitList<I> {
     }
 }
 
-/// Who is to be unparked once the lock has been let go: those who run elsewhere. Who belongs to the calling thread's worker
-/// cannot run before the calling thread suspends, so it is unparked at once.
+/// The threads to unpark once the lock is released: those that run elsewhere. A green thread of the calling thread's worker
+/// cannot run before the calling thread suspends, so it is unparked at once and never enters this list.
 #[derive(Default)]
 #[must_use]
-pub(crate) struct Wakes {
+pub(crate) struct WakeList {
     first: Option<Wake>,
     others: Vec<Wake>,
 }
@@ -292,10 +291,10 @@ enum Wake {
     Blocked(Arc<Task>),
 }
 
-impl Wakes {
+impl WakeList {
     #[inline]
-    pub(crate) fn none() -> Wakes {
-        Wakes::default()
+    pub(crate) fn new() -> WakeList {
+        WakeList::default()
     }
 
     /// Under the lock of the list that the waiter stands in.
@@ -303,7 +302,7 @@ impl Wakes {
     fn push(&mut self, waiter: Waiter) {
         // SAFETY: under the lock, a waiter is alive.
         let task = unsafe { &*waiter.task };
-        if !(waiter.is_green && Worker::schedule_chosen_here(task)) {
+        if !(waiter.is_green && Worker::schedule_notified_here(task)) {
             self.keep(waiter);
         }
     }
@@ -338,7 +337,7 @@ impl Wakes {
     fn unpark_each(self) {
         for wake in self.first.into_iter().chain(self.others) {
             match wake {
-                Wake::Green(task) => Worker::schedule_chosen(task),
+                Wake::Green(task) => Worker::schedule_notified(task),
                 Wake::Blocked(task) => task.unpark(),
             }
         }
@@ -348,37 +347,36 @@ impl Wakes {
 /// How [`sleep`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The wish has come true.
-    Chosen,
+    /// The request has been granted.
+    Notified,
     /// The time was over.
     TimedOut,
     /// A cancel is due: remove the entry, unlock, then call [`wait::cancel_again`].
     Cancelled,
 }
 
-/// Blocks the calling thread, whose entry `key` stands in a list inside `lock`, until it has been chosen and
-/// `is_done` says that the outcome is there, or the deadline, or a cancel, which it leaves to the caller. Who
-/// has been chosen does not leave before the outcome. Returns with the lock held; the caller removes the
-/// entry.
+/// Blocks the calling thread, whose entry `key` stands in a list inside `lock`, until it has been notified and
+/// `is_done` finds the outcome, until the deadline, or until a cancel is due, which the caller handles. Once notified, it
+/// waits for the outcome whatever happens. Returns with the lock held; the caller removes the entry.
 #[inline(always)]
 pub(crate) fn sleep<S, I>(
-    lock: &ShortLock<S>,
+    lock: &SpinLock<S>,
     list: impl Fn(&mut S) -> &mut WaitList<I>,
     key: Key,
     deadline: Option<Instant>,
     is_done: impl Fn(&I) -> bool,
-) -> (ShortGuard<'_, S>, End) {
-    let mut is_chosen = false;
+) -> (SpinGuard<'_, S>, End) {
+    let mut is_notified = false;
     loop {
-        if is_chosen || !wait::is_cancel_due() {
-            wait::park_in_list(if is_chosen { None } else { deadline });
+        if is_notified || !wait::is_cancel_due() {
+            wait::park_in_list(if is_notified { None } else { deadline });
         }
         let mut state = lock.lock();
         let waiters = list(&mut state);
-        is_chosen = !waiters.is_waiting(key);
-        if is_chosen {
-            if is_done(waiters.wish_ref(key)) {
-                return (state, End::Chosen);
+        is_notified = !waiters.is_waiting(key);
+        if is_notified {
+            if is_done(waiters.request_ref(key)) {
+                return (state, End::Notified);
             }
         } else if let Some(end) = reason_to_leave(deadline) {
             return (state, end);
@@ -394,21 +392,20 @@ fn reason_to_leave(deadline: Option<Instant>) -> Option<End> {
     deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(End::TimedOut)
 }
 
-/// The common case of [`sleep`]: the wish is to be chosen. True if that has happened, false if the time was
-/// over first.
+/// Sleeps until the entry is notified: the common case of [`sleep`]. Returns false if the time was over first.
 ///
-/// `withdrawn` is called, under the lock, when the entry has been removed although it was not chosen: the
-/// time was over, or the thread is about to be unwound by a cancel. What it returns is unparked.
-pub(crate) fn sleep_until_chosen<S, I>(
-    lock: &ShortLock<S>,
+/// Calls `withdrawn`, under the lock, after removing an entry that was not notified, because the time was over or a cancel is
+/// about to unwind the thread. Then unparks what that returns.
+pub(crate) fn sleep_until_notified<S, I>(
+    lock: &SpinLock<S>,
     list: impl Fn(&mut S) -> &mut WaitList<I>,
     key: Key,
     deadline: Option<Instant>,
-    withdrawn: impl FnOnce(&mut S) -> Wakes,
+    withdrawn: impl FnOnce(&mut S) -> WakeList,
 ) -> bool {
     let (mut state, end) = sleep(lock, &list, key, deadline, |_| true);
     list(&mut state).remove(key);
-    if end == End::Chosen {
+    if end == End::Notified {
         return true;
     }
     let wakes = withdrawn(&mut state);

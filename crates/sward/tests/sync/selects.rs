@@ -305,7 +305,7 @@ fn a_select_goes_where_it_is_sent() {
 }
 
 #[test]
-fn among_operations_on_one_channel_all_are_chosen_alike() {
+fn among_operations_on_one_channel_all_are_selected_alike() {
     const ROUNDS: usize = 900;
     /// How often each of three operations was chosen, a third of the rounds if all is even.
     fn assert_even(counts: [usize; 3]) {

@@ -1,4 +1,4 @@
-//! Ten thousand green threads over one lock, channel or queue, and cancels raining on random ones: no wake-up
+//! Ten thousand green threads over one lock, channel or queue, and cancels of random ones: no wake-up
 //! is lost (the test ends), and the counts are exact.
 
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::places;
 
 const THREADS: usize = 10_000;
 
-/// Runs `body` on so many green threads, and cancels about a third of them meanwhile. Gives how many came to
+/// Runs `body` on so many green threads, and cancels about a third of them meanwhile. Returns how many came to
 /// their end.
-fn rain(body: impl Fn(usize) + Send + Sync + 'static) -> usize {
+fn stress(body: impl Fn(usize) + Send + Sync + 'static) -> usize {
     let body = Arc::new(body);
     let threads: Vec<_> = (0..THREADS)
         .map(|index| {
@@ -52,7 +52,7 @@ fn on_one_and_two_workers(test: impl Fn() + Sync) {
 fn on_a_mutex() {
     on_one_and_two_workers(|| {
         let lock = Arc::new(Mutex::new((0, 0)));
-        let ended = rain({
+        let ended = stress({
             let lock = Arc::clone(&lock);
             move |index| {
                 let mut counts = lock.lock().unwrap();
@@ -73,7 +73,7 @@ fn on_a_mutex() {
 fn on_an_rwlock() {
     on_one_and_two_workers(|| {
         let lock = Arc::new(RwLock::new((0, 0)));
-        rain({
+        stress({
             let lock = Arc::clone(&lock);
             move |index| {
                 if index % 3 == 0 {
@@ -99,7 +99,7 @@ fn on_a_condvar() {
         let place = Arc::new((Mutex::new(0), Condvar::new()));
         // Each takes a token and puts it back.
         *place.0.lock().unwrap() = 3;
-        rain({
+        stress({
             let place = Arc::clone(&place);
             move |_| {
                 struct PutBack<'a>(&'a (Mutex<i32>, Condvar));
@@ -123,7 +123,7 @@ fn on_a_condvar() {
 fn on_a_semaphore() {
     on_one_and_two_workers(|| {
         let semaphore = Arc::new(Semaphore::bounded(5));
-        rain({
+        stress({
             let semaphore = Arc::clone(&semaphore);
             move |index| {
                 let _permit = semaphore.acquire(1 + index % 3);
@@ -141,7 +141,7 @@ fn on_channels() {
             let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
             let sent = Arc::new(AtomicUsize::new(0));
             let collector = thread::spawn(move || receiver.iter().count());
-            rain({
+            stress({
                 let sent = Arc::clone(&sent);
                 move |_| {
                     sender.send(()).unwrap();
@@ -160,7 +160,7 @@ fn on_selects() {
             let (sender, receiver) = channel::bounded(capacity);
             let received = Arc::new(AtomicUsize::new(0));
             let feeder = thread::spawn(move || (0..).find(|_| sender.send(()).is_err()).unwrap_or(0));
-            rain({
+            stress({
                 let (receiver, received, idle) =
                     (receiver.clone(), Arc::clone(&received), channel::never::<()>());
                 move |_| {
@@ -195,7 +195,7 @@ fn on_a_queue() {
                 got
             }
         });
-        rain({
+        stress({
             let (jobs, put) = (Arc::clone(&jobs), Arc::clone(&put));
             move |index| {
                 jobs.put(index).unwrap();
