@@ -8,19 +8,22 @@ use std::panic::resume_unwind;
 use std::rc::{Rc, Weak};
 use std::thread;
 
-use super::fiber::Door;
+use super::fiber::FiberSuspender;
 use super::greenlet::Greenlet;
-use super::hub::Family;
+use super::hub::HubShared;
 
 /// The running greenlet, as its own body sees it.
 pub struct Current<'body, T> {
-    door: &'body Door<'body>,
+    suspender: &'body FiberSuspender<'body>,
     greenlet: &'body Greenlet<T>,
 }
 
 impl<'body, T: 'static> Current<'body, T> {
-    pub(super) fn new(door: &'body Door<'body>, greenlet: &'body Greenlet<T>) -> Current<'body, T> {
-        Current { door, greenlet }
+    pub(super) fn new(
+        suspender: &'body FiberSuspender<'body>,
+        greenlet: &'body Greenlet<T>,
+    ) -> Current<'body, T> {
+        Current { suspender, greenlet }
     }
 
     /// A handle to the running greenlet: Python's `getcurrent()`.
@@ -30,7 +33,7 @@ impl<'body, T: 'static> Current<'body, T> {
 
     /// The code outside, which called [`Hub::switch`](super::Hub::switch).
     pub fn main(&self) -> Greenlet<T> {
-        self.family().main()
+        self.shared().main()
     }
 
     /// A new greenlet, whose parent is this one. It begins when somebody switches to it.
@@ -45,7 +48,7 @@ impl<'body, T: 'static> Current<'body, T> {
 
     /// A new greenlet, whose parent is this one and which gets its body [later](Greenlet::define).
     pub fn declare(&self) -> Greenlet<T> {
-        Greenlet::bare(&self.greenlet.0.family, Some(self.greenlet()))
+        Greenlet::bare(&self.greenlet.0.shared, Some(self.greenlet()))
     }
 
     /// Switches to `target`: its own `switch` returns `value` there, or its body begins with it. Returns when
@@ -79,20 +82,20 @@ impl<'body, T: 'static> Current<'body, T> {
     /// If `target` runs (a greenlet ends itself by returning), is the main one or of another hub; and with
     /// its own panic if it panics instead.
     pub fn kill(&self, target: &Greenlet<T>) {
-        self.family().kill(target);
+        self.shared().kill(target);
     }
 
-    fn leave(&self, target: &Greenlet<T>, parcel: thread::Result<T>) -> T {
-        let family = Rc::downgrade(&self.family());
-        assert!(Weak::ptr_eq(&family, &target.0.family), "the target is a greenlet of another hub");
-        let order = (target.clone(), parcel);
-        self.door.leave(|| self.family().order(order));
+    fn leave(&self, target: &Greenlet<T>, message: thread::Result<T>) -> T {
+        let shared = Rc::downgrade(&self.shared());
+        assert!(Weak::ptr_eq(&shared, &target.0.shared), "the target is a greenlet of another hub");
+        let order = (target.clone(), message);
+        self.suspender.suspend(|| self.shared().order(order));
         self.receive()
     }
 
     /// What the greenlet has just been resumed with.
     pub(super) fn receive(&self) -> T {
-        match self.greenlet.0.parcel.take() {
+        match self.greenlet.0.message.take() {
             Some(Ok(value)) => value,
             Some(Err(payload)) => resume_unwind(payload),
             None => unreachable!("a greenlet is resumed with something, or closed"),
@@ -100,8 +103,8 @@ impl<'body, T: 'static> Current<'body, T> {
     }
 
     /// No body runs without its hub: the hub's drop ends all of them first.
-    fn family(&self) -> Rc<Family<T>> {
-        self.greenlet.0.family.upgrade().expect("a greenlet's hub outlives its body")
+    fn shared(&self) -> Rc<HubShared<T>> {
+        self.greenlet.0.shared.upgrade().expect("a greenlet's hub outlives its body")
     }
 }
 

@@ -2,11 +2,11 @@
 //! resumed with the order to unwind.
 //!
 //! ```text
-//!             resume              Door::leave
+//!             resume           FiberSuspender::suspend
 //!  created ─────────▶ running ────────────────▶ suspended
 //!     │                │   ▲                      │    │
 //!     │ close:         │   └──────── resume ──────┘    │ close: resumed with `closing` set, so that
-//!     │ drops the body │ returns, or unwinds           │        `leave` unwinds instead of leaving
+//!     │ drops the body │ returns, or unwinds           │        `suspend` unwinds instead
 //!     ▼                ▼                               ▼
 //!                            over: the stack is back in its pool
 //! ```
@@ -14,7 +14,7 @@
 //! Invariants kept here:
 //! - **A stack is given back only when its body is over**, so a leaked fiber leaks its stack, and nothing
 //!   else goes wrong.
-//! - **A body leaves only by its [`Door`]**, a borrow that cannot outlive the body's own frames; so whoever
+//! - **A body suspends only by its [`FiberSuspender`]**, a borrow that cannot outlive the body's own frames; so whoever
 //!   leaves runs on the stack of this fiber, or on one nested in it.
 //! - **Nothing leaves while it unwinds**: the panic count is the OS thread's, and must come down where it
 //!   went up.
@@ -51,12 +51,12 @@ use crate::runtime::worker::Worker;
 pub(super) type Payload = Box<dyn Any + Send>;
 
 /// What a fiber runs.
-type Body = Box<dyn FnOnce(&Door<'_>)>;
+type Body = Box<dyn FnOnce(&FiberSuspender<'_>)>;
 
 /// A body on a stack of its own. Belongs to its OS thread.
 pub(super) struct Fiber {
     stage: Stage,
-    gate: Rc<Gate>,
+    shared: Rc<FiberShared>,
 }
 
 enum Stage {
@@ -67,8 +67,8 @@ enum Stage {
     Over,
 }
 
-/// What a fiber's two sides tell each other.
-struct Gate {
+/// The state that a fiber's body and its resumer share.
+struct FiberShared {
     /// Which fiber it is, for the life of the process.
     id: u64,
     /// Where the body may begin.
@@ -134,9 +134,13 @@ pub(super) enum Turn {
 
 impl Fiber {
     /// A fiber that will run `body`. It takes its stack when it is first resumed.
-    pub(super) fn new(stack_bytes: usize, ground: Ground, body: impl FnOnce(&Door<'_>) + 'static) -> Fiber {
+    pub(super) fn new(
+        stack_bytes: usize,
+        ground: Ground,
+        body: impl FnOnce(&FiberSuspender<'_>) + 'static,
+    ) -> Fiber {
         static FIBERS: AtomicU64 = AtomicU64::new(0);
-        let gate = Gate {
+        let shared = FiberShared {
             id: FIBERS.fetch_add(1, Ordering::Relaxed),
             ground,
             home: Cell::new(None),
@@ -145,7 +149,7 @@ impl Fiber {
             resumed_unwinding: Cell::new(false),
             end: Cell::new(None),
         };
-        Fiber { stage: Stage::Created(Box::new(body), stack_bytes), gate: Rc::new(gate) }
+        Fiber { stage: Stage::Created(Box::new(body), stack_bytes), shared: Rc::new(shared) }
     }
 
     /// Whether the body has begun, and is not over.
@@ -165,7 +169,7 @@ impl Fiber {
 
     /// Whether the body has not begun, or has begun on the calling thread, green or not.
     fn is_home(&self) -> bool {
-        !self.is_suspended() || self.gate.home.get() == Some(this_thread())
+        !self.is_suspended() || self.shared.home.get() == Some(this_thread())
     }
 
     /// Runs the body until it leaves or ends. If there is no stack for it, it unwinds with a panic that says
@@ -175,7 +179,7 @@ impl Fiber {
     /// It is over, or has begun on another thread, or may not begin here.
     pub(super) fn resume(&mut self) -> Turn {
         assert!(self.is_home(), "{NOT_HOME}");
-        assert!(!self.is_created() || self.gate.ground.is_here(), "{NOT_GREEN}");
+        assert!(!self.is_created() || self.shared.ground.is_here(), "{NOT_GREEN}");
         if self.is_created()
             && let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.start()))
         {
@@ -185,17 +189,17 @@ impl Fiber {
         let Stage::Started(coroutine) = &mut self.stage else {
             panic!("a body that is over cannot be resumed")
         };
-        self.gate.surroundings.set(Surroundings::now());
-        self.gate.resumed_unwinding.set(thread::panicking());
+        self.shared.surroundings.set(Surroundings::now());
+        self.shared.resumed_unwinding.set(thread::panicking());
         if !coroutine.resume() {
             return Turn::Suspended;
         }
         if let Stage::Started(coroutine) = mem::replace(&mut self.stage, Stage::Over) {
             give_back(coroutine.into_stack());
         }
-        match self.gate.end.take() {
+        match self.shared.end.take() {
             None => Turn::Ended,
-            Some(payload) if payload.downcast_ref().is_some_and(|&Close(id)| id == self.gate.id) => {
+            Some(payload) if payload.downcast_ref().is_some_and(|&Close(id)| id == self.shared.id) => {
                 Turn::Ended
             }
             Some(payload) => Turn::Unwound(payload),
@@ -210,11 +214,11 @@ impl Fiber {
         let Stage::Created(_, stack_bytes) = self.stage else { return };
         let stack = take(stack_bytes);
         if let Stage::Created(body, _) = mem::replace(&mut self.stage, Stage::Over) {
-            self.gate.home.set(Some(this_thread()));
-            let gate = Rc::clone(&self.gate);
+            self.shared.home.set(Some(this_thread()));
+            let shared = Rc::clone(&self.shared);
             let main = move |suspender: &Suspender| {
-                let door = Door { suspender, gate: &gate };
-                gate.end.set(catch_unwind(AssertUnwindSafe(|| body(&door))).err());
+                let suspender = FiberSuspender { suspender, shared: &shared };
+                shared.end.set(catch_unwind(AssertUnwindSafe(|| body(&suspender))).err());
             };
             // SAFETY: `main` is 'static, so it borrows nothing that could end; it catches what unwinds.
             self.stage = Stage::Started(unsafe { Coroutine::new(stack, main) });
@@ -239,7 +243,7 @@ impl Fiber {
             mem::forget(mem::replace(&mut self.stage, Stage::Over));
             return None;
         }
-        self.gate.closing.set(true);
+        self.shared.closing.set(true);
         match self.resume() {
             Turn::Suspended => unreachable!("a body that closes does not leave"),
             Turn::Ended => None,
@@ -281,34 +285,34 @@ impl Surroundings {
     }
 }
 
-/// How a body leaves its stack. Lives in the lowest frame of the body's stack.
-pub(super) struct Door<'body> {
+/// Suspends a fiber from inside its body. Lives in the lowest frame of the body's stack.
+pub(super) struct FiberSuspender<'body> {
     suspender: &'body Suspender,
-    gate: &'body Gate,
+    shared: &'body FiberShared,
 }
 
-impl Door<'_> {
-    /// Runs `pack`, switches to the resumer, and returns when the fiber is resumed. Unwinds if the fiber is
+impl FiberSuspender<'_> {
+    /// Runs `before`, switches to the resumer, and returns when the fiber is resumed. Unwinds if the fiber is
     /// closed.
     ///
     /// # Panics
     /// The body unwinds, or is in the middle of a timeout or a shield.
-    pub(super) fn leave(&self, pack: impl FnOnce()) {
-        if thread::panicking() && !self.gate.resumed_unwinding.get() {
+    pub(super) fn suspend(&self, before: impl FnOnce()) {
+        if thread::panicking() && !self.shared.resumed_unwinding.get() {
             panic!("a body that unwinds cannot yield or switch");
         }
         self.unwind_if_closing();
-        if Surroundings::now() != self.gate.surroundings.get() {
+        if Surroundings::now() != self.shared.surroundings.get() {
             panic!("a body cannot yield or switch inside a timeout or a shield that began in it");
         }
-        pack();
+        before();
         self.suspender.suspend();
         self.unwind_if_closing();
     }
 
     fn unwind_if_closing(&self) {
-        if self.gate.closing.get() {
-            resume_unwind(Box::new(Close(self.gate.id)));
+        if self.shared.closing.get() {
+            resume_unwind(Box::new(Close(self.shared.id)));
         }
     }
 }

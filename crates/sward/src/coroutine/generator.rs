@@ -11,7 +11,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 
 use super::STACK_BYTES;
-use super::fiber::{Door, Fiber, Ground, Turn};
+use super::fiber::{Fiber, FiberSuspender, Ground, Turn};
 
 /// A function that stops to yield values, as Python's generators do. `Out` is what it yields, `In` what it is
 /// sent for each, `Return` what it returns at its end.
@@ -156,8 +156,8 @@ impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
         let exchange =
             Rc::new(Exchange { yielded: Cell::new(None), sent: Cell::new(None), returned: Cell::new(None) });
         let inside = Rc::clone(&exchange);
-        let fiber = Fiber::new(bytes, ground, move |door| {
-            let returned = body(&Yielder { door, yielded: &inside.yielded, sent: &inside.sent });
+        let fiber = Fiber::new(bytes, ground, move |suspender| {
+            let returned = body(&Yielder { suspender, yielded: &inside.yielded, sent: &inside.sent });
             inside.returned.set(Some(returned));
         });
         Generator { fiber, exchange }
@@ -263,7 +263,7 @@ impl<Out, In, Return> fmt::Debug for Generator<Out, In, Return> {
 
 /// What a [`Generator`]'s body yields by.
 pub struct Yielder<'body, Out, In = ()> {
-    door: &'body Door<'body>,
+    suspender: &'body FiberSuspender<'body>,
     yielded: &'body Cell<Option<Out>>,
     sent: &'body Cell<Option<In>>,
 }
@@ -276,7 +276,7 @@ impl<Out, In> Yielder<'_, Out, In> {
     /// Inside a timeout or a shield that began in the body; and if the body unwinds, that is, in one of its
     /// destructors (the process aborts then).
     pub fn yield_value(&self, value: Out) -> In {
-        self.door.leave(|| self.yielded.set(Some(value)));
+        self.suspender.suspend(|| self.yielded.set(Some(value)));
         self.sent.take().expect("a suspended generator is resumed with a value, or closed")
     }
 }

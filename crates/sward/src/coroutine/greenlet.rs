@@ -8,7 +8,7 @@ use std::thread;
 
 use super::current::Current;
 use super::fiber::Fiber;
-use super::hub::Family;
+use super::hub::HubShared;
 
 /// A handle to one of a [`Hub`](super::Hub)'s greenlets: a function on a stack of its own, from which it can
 /// switch to any other greenlet of its hub. Cloning gives another handle to the same one.
@@ -19,14 +19,14 @@ pub struct Greenlet<T>(pub(super) Rc<Node<T>>);
 
 /// What a greenlet's handles share.
 pub(super) struct Node<T> {
-    pub(super) family: Weak<Family<T>>,
+    pub(super) shared: Weak<HubShared<T>>,
     pub(super) state: Cell<State>,
-    /// Where its fiber is in the family, from [`State::Created`] on until it is dead.
+    /// Where its fiber is in the hub, from [`State::Created`] on until it is dead.
     pub(super) index: Cell<usize>,
     /// `None` for the main greenlet only. The chain ends there: `set_parent` sees to it.
     parent: RefCell<Option<Greenlet<T>>>,
     /// What crosses next: into it while it is being resumed, out of it when it has returned.
-    pub(super) parcel: Cell<Option<thread::Result<T>>>,
+    pub(super) message: Cell<Option<thread::Result<T>>>,
 }
 
 /// How far a greenlet has come.
@@ -51,14 +51,14 @@ pub(super) enum State {
 
 impl<T: 'static> Greenlet<T> {
     /// A greenlet without a body. No parent: it is the main one.
-    pub(super) fn bare(family: &Weak<Family<T>>, parent: Option<Greenlet<T>>) -> Greenlet<T> {
+    pub(super) fn bare(shared: &Weak<HubShared<T>>, parent: Option<Greenlet<T>>) -> Greenlet<T> {
         let state = if parent.is_some() { State::Declared } else { State::Main };
         Greenlet(Rc::new(Node {
-            family: family.clone(),
+            shared: shared.clone(),
             state: Cell::new(state),
             index: Cell::new(usize::MAX),
             parent: RefCell::new(parent),
-            parcel: Cell::new(None),
+            message: Cell::new(None),
         }))
     }
 
@@ -84,15 +84,15 @@ impl<T: 'static> Greenlet<T> {
         F: FnOnce(&Current<'_, T>, T) -> T + 'static,
     {
         assert!(self.0.state.get() == State::Declared, "this greenlet has a body already, or is dead");
-        let family = self.0.family.upgrade().expect("this greenlet's hub is gone");
+        let shared = self.0.shared.upgrade().expect("this greenlet's hub is gone");
         let itself = self.clone();
-        let fiber = Fiber::new(bytes, family.ground, move |door| {
-            let current = Current::new(door, &itself);
+        let fiber = Fiber::new(bytes, shared.ground, move |suspender| {
+            let current = Current::new(suspender, &itself);
             let first = current.receive();
             let returned = body(&current, first);
-            itself.0.parcel.set(Some(Ok(returned)));
+            itself.0.message.set(Some(Ok(returned)));
         });
-        family.admit(self, fiber);
+        shared.admit(self, fiber);
     }
 
     /// Whether it is over: it has returned or unwound, or was killed.
@@ -117,7 +117,7 @@ impl<T: 'static> Greenlet<T> {
     /// If it is the main greenlet, `parent` is of another hub, or it would become its own ancestor.
     pub fn set_parent(&self, parent: &Greenlet<T>) {
         assert!(self.0.state.get() != State::Main, "the main greenlet has no parent");
-        assert!(Weak::ptr_eq(&self.0.family, &parent.0.family), "the parent is a greenlet of another hub");
+        assert!(Weak::ptr_eq(&self.0.shared, &parent.0.shared), "the parent is a greenlet of another hub");
         let mut ancestor = Some(parent.clone());
         while let Some(greenlet) = ancestor {
             assert!(greenlet != *self, "a greenlet cannot be its own ancestor");

@@ -1,12 +1,12 @@
-//! The hub: owns a family of greenlets and carries out their switches.
+//! The hub: owns a group of greenlets and carries out their switches.
 //!
 //! A fiber can only go back to its resumer. So a greenlet that switches leaves an order ("to whom, with
-//! what") with the family and goes back to the loop in [`Family::run`], which runs in the frame of
+//! what") with the hub and goes back to the loop in [`HubShared::run`], which runs in the frame of
 //! [`Hub::switch`], and that resumes the one ordered. The main greenlet is that frame: a switch to it ends
 //! the loop.
 //!
 //! ```text
-//!   Hub::switch ─▶ loop ─ resume ─▶ A ┐ order: to B       resume ─▶ B ┐ order: to main
+//!   Hub::switch ─▶ loop ─ resume ─▶ A ┐ switch to B       resume ─▶ B ┐ switch to main
 //!                   ▲──────────────────┘ ... loop ──────────▲──────────┘ ... loop ─▶ returns
 //! ```
 //!
@@ -14,7 +14,7 @@
 //! - A fiber is in its slot whenever it does not run. `Hub::switch` borrows the hub mutably, so there is one
 //!   loop at a time.
 //! - No loan of the slots is held while a body or a destructor runs.
-//! - Handles and [`Current`] refer to the family weakly, since bodies, which the family owns, own such.
+//! - Handles and [`Current`] refer to [`HubShared`] weakly, since it owns the bodies, and these own such.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -28,7 +28,7 @@ use super::current::Current;
 use super::fiber::{Fiber, Ground, NOT_HOME, Payload, Turn, this_thread};
 use super::greenlet::{Greenlet, State};
 
-/// A family of greenlets that can switch to one another, as Python's `greenlet` has it: each is a function on
+/// A group of greenlets that can switch to one another, as Python's `greenlet` has it: each is a function on
 /// a stack of its own, and a switch names whom to go on with. `T` is what every switch carries, both ways.
 ///
 /// ```
@@ -62,23 +62,23 @@ use super::greenlet::{Greenlet, State};
 /// send::<sward::coroutine::Hub<()>>();
 /// ```
 pub struct Hub<T: 'static> {
-    family: Rc<Family<T>>,
+    shared: Rc<HubShared<T>>,
     /// The thread, green or not, on which its greenlets have begun, once some may have.
     home: Option<NonZeroU64>,
 }
 
 /// What a hub, its greenlets and their handles share.
-pub(super) struct Family<T> {
+pub(super) struct HubShared<T> {
     /// Where its greenlets may begin.
     pub(super) ground: Ground,
     main: Greenlet<T>,
     slots: RefCell<Slots<T>>,
     /// What the running greenlet wants the loop to do. Empty while none leaves.
-    order: Cell<Option<Order<T>>>,
+    order: Cell<Option<Switch<T>>>,
 }
 
 /// Whom to resume, and with what.
-type Order<T> = (Greenlet<T>, thread::Result<T>);
+type Switch<T> = (Greenlet<T>, thread::Result<T>);
 
 /// The fibers that do not run.
 struct Slots<T> {
@@ -109,18 +109,18 @@ impl<T: 'static> Hub<T> {
     }
 
     fn on(ground: Ground) -> Hub<T> {
-        let family = Rc::new_cyclic(|family: &Weak<Family<T>>| Family {
+        let shared = Rc::new_cyclic(|shared: &Weak<HubShared<T>>| HubShared {
             ground,
-            main: Greenlet::bare(family, None),
+            main: Greenlet::bare(shared, None),
             slots: RefCell::new(Slots { fibers: Vec::new(), free: Vec::new() }),
             order: Cell::new(None),
         });
-        Hub { family, home: None }
+        Hub { shared, home: None }
     }
 
     /// The main greenlet, which is the parent of those that the hub spawns.
     pub fn main(&self) -> Greenlet<T> {
-        self.family.main()
+        self.shared.main()
     }
 
     /// A new greenlet. It begins when somebody switches to it, with the value that they switch with; what it
@@ -136,7 +136,7 @@ impl<T: 'static> Hub<T> {
 
     /// A new greenlet that gets its body [later](Greenlet::define): for two that know each other.
     pub fn declare(&self) -> Greenlet<T> {
-        Greenlet::bare(&Rc::downgrade(&self.family), Some(self.family.main()))
+        Greenlet::bare(&Rc::downgrade(&self.shared), Some(self.shared.main()))
     }
 
     /// Switches to `target`: its own `switch` returns `value` there, or its body begins with it. Returns when
@@ -166,30 +166,30 @@ impl<T: 'static> Hub<T> {
     /// # Panics
     /// If `target` is the main one or of another hub; and with its own panic if it panics instead.
     pub fn kill(&mut self, target: &Greenlet<T>) {
-        self.family.kill(target);
+        self.shared.kill(target);
     }
 
-    fn enter(&mut self, target: &Greenlet<T>, parcel: thread::Result<T>) -> T {
-        assert!(self.family.is_parent_of(target), "the target is a greenlet of another hub");
+    fn enter(&mut self, target: &Greenlet<T>, message: thread::Result<T>) -> T {
+        assert!(self.shared.is_parent_of(target), "the target is a greenlet of another hub");
         assert!(*self.home.get_or_insert_with(this_thread) == this_thread(), "{NOT_HOME}");
-        match self.family.run((target.clone(), parcel)) {
+        match self.shared.run((target.clone(), message)) {
             Ok(value) => value,
             Err(payload) => resume_unwind(payload),
         }
     }
 }
 
-impl<T> Family<T> {
+impl<T> HubShared<T> {
     pub(super) fn main(&self) -> Greenlet<T> {
         self.main.clone()
     }
 
     fn is_parent_of(self: &Rc<Self>, greenlet: &Greenlet<T>) -> bool {
-        std::ptr::eq(greenlet.0.family.as_ptr(), Rc::as_ptr(self))
+        std::ptr::eq(greenlet.0.shared.as_ptr(), Rc::as_ptr(self))
     }
 }
 
-impl<T: 'static> Family<T> {
+impl<T: 'static> HubShared<T> {
     /// Takes in a greenlet's body.
     pub(super) fn admit(&self, greenlet: &Greenlet<T>, fiber: Fiber) {
         let mut slots = self.slots.borrow_mut();
@@ -203,48 +203,48 @@ impl<T: 'static> Family<T> {
     }
 
     /// The running greenlet is about to leave, and this is why.
-    pub(super) fn order(&self, order: Order<T>) {
+    pub(super) fn order(&self, order: Switch<T>) {
         self.order.set(Some(order));
     }
 
     /// Carries out `order`, and those that come of it, until one is for the main greenlet. Gives what that
     /// gets.
-    fn run(&self, mut order: Order<T>) -> thread::Result<T> {
+    fn run(&self, mut order: Switch<T>) -> thread::Result<T> {
         loop {
-            let (target, parcel) = order;
+            let (target, message) = order;
             let parent = || target.parent().unwrap_or_else(|| self.main());
             order = match target.0.state.get() {
-                State::Main => return parcel,
-                State::Dead => (parent(), parcel),
-                State::Started => self.turn(&target, parcel),
-                State::Created if parcel.is_ok() => self.turn(&target, parcel),
-                State::Declared if parcel.is_ok() => panic!("a greenlet was switched to that has no body"),
+                State::Main => return message,
+                State::Dead => (parent(), message),
+                State::Started => self.turn(&target, message),
+                State::Created if message.is_ok() => self.turn(&target, message),
+                State::Declared if message.is_ok() => panic!("a greenlet was switched to that has no body"),
                 State::Created | State::Declared => {
                     let unwound = self.end(&target);
-                    (parent(), unwound.map_or(parcel, Err))
+                    (parent(), unwound.map_or(message, Err))
                 }
             };
         }
     }
 
-    /// Resumes `target` with `parcel`, and gives what is to be done next.
-    fn turn(&self, target: &Greenlet<T>, parcel: thread::Result<T>) -> Order<T> {
+    /// Resumes `target` with `message`, and gives what is to be done next.
+    fn turn(&self, target: &Greenlet<T>, message: thread::Result<T>) -> Switch<T> {
         let index = target.0.index.get();
         let taken = self.slots.borrow_mut().fibers[index].take();
         let (greenlet, mut fiber) = taken.expect("what does not run is in its slot");
-        target.0.parcel.set(Some(parcel));
+        target.0.message.set(Some(message));
         target.0.state.set(State::Started);
-        let parcel = match fiber.resume() {
+        let message = match fiber.resume() {
             Turn::Suspended => {
                 self.slots.borrow_mut().fibers[index] = Some((greenlet, fiber));
                 return self.order.take().expect("a greenlet leaves an order when it leaves");
             }
-            Turn::Ended => target.0.parcel.take().expect("a greenlet that ends here has returned"),
+            Turn::Ended => target.0.message.take().expect("a greenlet that ends here has returned"),
             Turn::Unwound(payload) => Err(payload),
         };
         target.0.state.set(State::Dead);
         self.slots.borrow_mut().free.push(index);
-        (target.parent().unwrap_or_else(|| self.main()), parcel)
+        (target.parent().unwrap_or_else(|| self.main()), message)
     }
 
     /// Ends `target` here and now.
@@ -273,7 +273,7 @@ impl<T: 'static> Family<T> {
         let payload = fiber.close();
         self.slots.borrow_mut().free.push(index);
         // There is one if the body has caught the unwinding, and returned.
-        drop(target.0.parcel.take());
+        drop(target.0.message.take());
         payload
     }
 
@@ -288,8 +288,8 @@ impl<T: 'static> Family<T> {
 impl<T: 'static> Drop for Hub<T> {
     fn drop(&mut self) {
         let mut panicked = None;
-        while let Some(greenlet) = self.family.any() {
-            panicked = panicked.or(self.family.end(&greenlet));
+        while let Some(greenlet) = self.shared.any() {
+            panicked = panicked.or(self.shared.end(&greenlet));
         }
         if let Some(payload) = panicked
             && !thread::panicking()
@@ -301,7 +301,7 @@ impl<T: 'static> Drop for Hub<T> {
 
 impl<T: 'static> fmt::Debug for Hub<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let live = self.family.slots.borrow().fibers.iter().flatten().count();
+        let live = self.shared.slots.borrow().fibers.iter().flatten().count();
         formatter.debug_struct("Hub").field("live", &live).finish()
     }
 }
