@@ -17,7 +17,7 @@ use loom::sync::atomic::AtomicU32;
 use loom::sync::{Condvar, Mutex, Notify};
 use loom::thread;
 
-use runtime::mailbox::{Mailbox, Message};
+use runtime::mailbox::Mailbox;
 use runtime::sleepers::Sleepers;
 use runtime::wake_word::{Duty, Notice, Wait, WakeWord};
 
@@ -159,6 +159,9 @@ fn who_stops_blocking_has_the_news_or_will_be_told_again() {
     });
 }
 
+/// The one message of these models.
+struct Stop;
+
 #[test]
 fn a_worker_does_not_sleep_through_mail() {
     check(|| {
@@ -166,7 +169,7 @@ fn a_worker_does_not_sleep_through_mail() {
         let senders = [(); 2].map(|()| {
             let worker = Arc::clone(&worker);
             thread::spawn(move || {
-                if let Ok(true) = worker.0.push(Message::Stop) {
+                if let Ok(true) = worker.0.push(Stop) {
                     worker.1.notify();
                 }
             })
@@ -192,7 +195,7 @@ fn a_worker_that_ends_leaves_no_mail_unread() {
         let mailbox = Arc::new(Mailbox::new());
         let senders = [(); 2].map(|()| {
             let mailbox = Arc::clone(&mailbox);
-            thread::spawn(move || mailbox.push(Message::Stop).is_err())
+            thread::spawn(move || mailbox.push(Stop).is_err())
         });
         let (mut read, mut mail) = (0, Vec::new());
         while !mailbox.close() {
@@ -206,7 +209,7 @@ fn a_worker_that_ends_leaves_no_mail_unread() {
 
 /// The workers of a runtime: each with a mailbox, and the engine that it sleeps in.
 struct Workers {
-    all: Vec<(Mailbox, Notify)>,
+    all: Vec<(Mailbox<Stop>, Notify)>,
     sleepers: Sleepers,
     /// How many unstarted tasks there are for any of them. Relaxed: it is the protocol that has to order it.
     tasks: AtomicU32,
@@ -252,7 +255,7 @@ impl Workers {
     /// As `Shared::send`, for `Shared::stop`.
     fn stop(&self) {
         for (mailbox, engine) in &self.all {
-            if let Ok(true) = mailbox.push(Message::Stop) {
+            if let Ok(true) = mailbox.push(Stop) {
                 engine.notify();
             }
         }

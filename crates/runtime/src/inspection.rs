@@ -1,4 +1,4 @@
-//! What a worker sees when it looks at its own green threads, for those who ask with an [`Errand`](super::mailbox::Errand).
+//! How a worker inspects its own green threads, at the request of another thread: an [`Inspection`] comes by mail.
 //!
 //! A suspended thread stands still as long as its worker does something else, so its frames may be read: that is where its
 //! operation, its timer and its reason lie. And it may be resumed for a moment, if it suspends again at once and its wait is
@@ -22,6 +22,16 @@ use super::worker::Worker;
 /// stack that looks deeper used than it was.
 const TRACE_STACK_BYTES: usize = 260 * 1024;
 
+/// A job for a worker, run between turns in short pieces, so that its green threads go on.
+pub type Inspection = Box<dyn FnMut(&Worker) -> Progress + Send>;
+
+/// What an [`Inspection`] returns after each piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Again,
+    Done,
+}
+
 /// What passes between a worker and a thread that it traces.
 #[derive(Default)]
 pub(crate) struct Trace {
@@ -41,9 +51,9 @@ impl Started {
     }
 }
 
-/// What a worker sees of a thread.
-pub struct Look<'a> {
-    pub doing: Doing<'a>,
+/// What a worker observes of a thread.
+pub struct Observation<'a> {
+    pub activity: Activity<'a>,
     /// How long ago it ran last.
     pub since: Duration,
     /// Changes whenever it runs.
@@ -52,8 +62,8 @@ pub struct Look<'a> {
     pub has_deadline: bool,
 }
 
-/// What a thread does.
-pub enum Doing<'a> {
+/// What a thread is doing.
+pub enum Activity<'a> {
     Running,
     /// It stands in the run queue.
     Ready,
@@ -66,10 +76,10 @@ pub enum Doing<'a> {
 }
 
 /// What a suspended thread says that it waits for.
-fn waiting(local: &Local) -> Doing<'_> {
+fn waiting(local: &Local) -> Activity<'_> {
     // SAFETY: the reason lies in the frame of the thread, and `because` takes it back before the frame is left.
     let reason = unsafe { local.reason.get().as_ref() };
-    Doing::Waiting(reason.map(|reason| (&reason.what, reason.at)))
+    Activity::Waiting(reason.map(|reason| (&reason.what, reason.at)))
 }
 
 impl Worker {
@@ -92,20 +102,20 @@ impl Worker {
         self.ready.entries().into_iter().filter(|&task| !task.is_null() && is_unstarted(task)).count()
     }
 
-    /// Shows a thread of this worker to `see`, which runs no green thread; `None` if it is over.
-    pub fn look<R>(&self, thread: &Started, see: impl FnOnce(Look<'_>) -> R) -> Option<R> {
+    /// Shows a thread of this worker to `see`, which runs no green thread. Returns `None` if the thread is over.
+    pub fn observe<R>(&self, thread: &Started, see: impl FnOnce(Observation<'_>) -> R) -> Option<R> {
         let task = self.own(thread)?;
         // SAFETY: it is live and ours.
         let local = unsafe { task.local() };
-        let doing = match local.waiting.get() {
-            _ if ptr::eq(self.current.get(), task) => Doing::Running,
+        let activity = match local.waiting.get() {
+            _ if ptr::eq(self.current.get(), task) => Activity::Running,
             // SAFETY: the operation lies in the frame of the suspended thread, which stands still meanwhile.
-            Waiting::Operation(operation) => Doing::Kernel(unsafe { &operation.as_ref().request }),
-            Waiting::Clock(_) => Doing::Sleeping,
+            Waiting::Operation(operation) => Activity::Kernel(unsafe { &operation.as_ref().request }),
+            Waiting::Clock(_) => Activity::Sleeping,
             Waiting::Notification => waiting(local),
             Waiting::Nothing => match task.is_parked() {
-                None => Doing::Ready,
-                Some(UserPark(true)) => Doing::Parked,
+                None => Activity::Ready,
+                Some(UserPark(true)) => Activity::Parked,
                 Some(UserPark(false)) => waiting(local),
             },
         };
@@ -113,7 +123,7 @@ impl Worker {
         let then = (stamp >> 32) as u32;
         let since = Duration::from_millis(coarse_milliseconds().wrapping_sub(then).into());
         let has_deadline = !local.deadline.get().is_null() && local.shields.get() == 0;
-        Some(see(Look { doing, since, stamp, has_deadline }))
+        Some(see(Observation { activity, since, stamp, has_deadline }))
     }
 
     /// The return addresses on the stack of a suspended thread of this worker, innermost first. Empty

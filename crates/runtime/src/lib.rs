@@ -17,9 +17,9 @@
 //! | `deadline.rs` | `time::timeout`, and the payload of a cancel | the thread itself |
 //! | `pending_panic.rs` | panics that are asked for from outside | any thread |
 //! | `reason.rs` | what a parked thread waits for, for reports | the thread itself |
-//! | `inspection.rs` | what a worker sees when it looks at its threads | the owning worker |
+//! | `inspection.rs` | how a worker inspects its threads | the owning worker |
 //! | `counters.rs` | what a worker lets others see of itself | any thread |
-//! | `shared.rs`, `sleepers.rs`, `mailbox.rs` | what workers share: mail, wakers, stealing, how they sleep | any thread |
+//! | `shared.rs`, `sleepers.rs`, `mailbox.rs`, `message.rs` | what workers share: mail, wakers, stealing, how they sleep | any thread |
 //! | `timers.rs` | the timing wheel, the coarse clock | the owning worker |
 //! | `live_tasks.rs` | a worker's live tasks | the owning worker |
 //! | `stack_reservation.rs` | stacks that are reserved before a thread starts | any worker |
@@ -40,6 +40,7 @@ pub mod hooks;
 pub mod inspection;
 mod live_tasks;
 pub mod mailbox;
+pub mod message;
 pub mod offload;
 pub mod pending_panic;
 mod primitive;

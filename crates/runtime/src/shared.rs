@@ -10,7 +10,8 @@ use sward_coroutine::Stack;
 use sward_engine::Waker;
 
 use super::counters::{Counters, phase};
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::Mailbox;
+use super::message::Message;
 use super::scope_data::ScopeData;
 use super::sleepers::Sleepers;
 use super::stack_reservation::Released;
@@ -42,7 +43,7 @@ pub struct Shared {
 
 /// The outside of a worker.
 struct Remote {
-    mailbox: Mailbox,
+    mailbox: Mailbox<Message>,
     /// Set before the worker takes its first task, never changed.
     waker: OnceLock<Waker>,
     stealer: Stealer<Arc<Task>>,
@@ -139,7 +140,7 @@ impl Shared {
     }
 
     #[inline]
-    pub fn mailbox(&self, worker: usize) -> &Mailbox {
+    pub fn mailbox(&self, worker: usize) -> &Mailbox<Message> {
         &self.workers[worker].mailbox
     }
 

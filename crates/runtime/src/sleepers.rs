@@ -44,7 +44,10 @@ impl Sleepers {
 
     /// The caller has put a task into a queue. The number of the worker, by its mailbox, that it shall wake for that, if any.
     #[must_use]
-    pub(crate) fn claim<'a>(&self, mut mailboxes: impl Iterator<Item = &'a Mailbox>) -> Option<usize> {
+    pub(crate) fn claim<'a, M: 'a>(
+        &self,
+        mut mailboxes: impl Iterator<Item = &'a Mailbox<M>>,
+    ) -> Option<usize> {
         fence(Ordering::SeqCst);
         if self.are_there() { mailboxes.position(Mailbox::claim_wake) } else { None }
     }

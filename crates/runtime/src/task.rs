@@ -22,7 +22,7 @@ use sward_coroutine::{Coroutine, Suspender};
 use sward_engine::Operation;
 
 use super::futex;
-use super::mailbox::Message;
+use super::message::Message;
 use super::reason::Reason;
 use super::shared::Shared;
 use super::span::{self, ThreadSpans};

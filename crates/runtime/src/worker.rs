@@ -32,9 +32,9 @@ use sward_engine::{Completed, Engine};
 
 use super::counters::{self, Counters, phase};
 use super::deadline::Cancelled;
-use super::inspection::Trace;
+use super::inspection::{Inspection, Progress, Trace};
 use super::live_tasks::LiveTasks;
-use super::mailbox::{Errand, Message, Progress};
+use super::message::Message;
 use super::run_queue::RunQueue;
 use super::shared::Shared;
 use super::stress::Stress;
@@ -82,8 +82,8 @@ pub struct Worker {
     clock: Cell<u64>,
     /// The clock, in milliseconds, when the present period of the stack pool began.
     trim_period: Cell<u32>,
-    /// What is to be done between turns.
-    errands: RefCell<VecDeque<Errand>>,
+    /// What to run between turns.
+    inspections: RefCell<VecDeque<Inspection>>,
     /// Operations that the kernel has not completed.
     in_flight: Cell<usize>,
     /// A thread that is resumed now leaves its return addresses in `trace` and suspends again.
@@ -122,7 +122,7 @@ impl Worker {
             counters,
             clock: Cell::new(0),
             trim_period: Cell::new(0),
-            errands: RefCell::new(VecDeque::new()),
+            inspections: RefCell::new(VecDeque::new()),
             in_flight: Cell::new(0),
             is_tracing: Cell::new(false),
             trace: RefCell::new(Trace::default()),
@@ -212,7 +212,7 @@ impl Worker {
             if self.shared.mailbox(self.index).has_mail() {
                 self.read_mail(&mut messages);
             }
-            self.run_errand();
+            self.run_inspection();
             if self.is_abandoning.get() {
                 for message in self.shared.mailbox(self.index).close_at_once() {
                     if let Message::Start(task) = message {
@@ -389,24 +389,24 @@ impl Worker {
         self.live.borrow().is_empty()
             && self.ready.is_empty()
             && self.fresh.is_empty()
-            && self.errands.borrow().is_empty()
+            && self.inspections.borrow().is_empty()
     }
 
-    /// Does a piece of the first errand.
+    /// Runs a piece of the first inspection.
     #[inline]
-    fn run_errand(&self) {
-        let errand = self.errands.borrow_mut().pop_front();
-        if let Some(mut errand) = errand
-            && errand(self) == Progress::Again
+    fn run_inspection(&self) {
+        let inspection = self.inspections.borrow_mut().pop_front();
+        if let Some(mut inspection) = inspection
+            && inspection(self) == Progress::Again
         {
-            self.errands.borrow_mut().push_back(errand);
+            self.inspections.borrow_mut().push_back(inspection);
         }
     }
 
     /// Hands over to the kernel, and sleeps in it if there is nothing else to do.
     fn wait(&self, completed: &mut Completed) {
         Counters::set(&self.counters.system_calls, self.engine.borrow_mut().system_calls());
-        if !self.ready.is_empty() || !self.errands.borrow().is_empty() {
+        if !self.ready.is_empty() || !self.inspections.borrow().is_empty() {
             return self.enter_engine(Some(Duration::ZERO), completed);
         }
         if let Some(task) = self.shared.steal(self.index) {

@@ -1,27 +1,26 @@
 //! What a runtime says about itself: who lives and waits for what, deadlocks, stalls, stack use, counts.
 //!
 //! ```text
-//!   census.rs       asks each worker for its threads            any thread
+//!   snapshot.rs     asks each worker for its threads            any thread
 //!   trace.rs        return addresses, and their names           the traced thread; an OS thread
-//!   dump.rs         the census as text, stacks in groups        any thread
+//!   dump.rs         the snapshot as text, stacks in groups      any thread
 //!   holds.rs        who holds which lock, taken where           any thread
 //!   outside.rs      OS threads that wait for green ones         any thread
 //!   deadlock.rs     circles of threads that wait for each other
 //!   monitor.rs      the OS thread that watches a runtime        SIGQUIT, and ticks of
 //!   panic_hook.rs   the message of a panic                      the thread that panics
-//!   quit.rs           SIGQUIT, taken and given back             the handler; any thread
-//!   standstill.rs     nothing can ever run again
-//!   stall.rs          a worker does not switch
+//!   quit.rs         SIGQUIT, taken and given back             the handler; any thread
+//!   quiescence.rs   nothing can run again
+//!   stall.rs        a worker does not switch
 //!   stack_use.rs    the deepest stack of each spawn site        workers, at the end of a thread
 //!   metrics.rs      the counters, summed                        any thread
 //!   console.rs      all of this, live, over a Unix socket       OS threads of its own
 //! ```
 //!
-//! Protocol: a worker is looked at by an errand, which it does between turns in short pieces. Who waits for the errands is an OS
-//! thread (a green thread goes through `offload`), so nothing waits for itself; and it waits for a time only, so that a
-//! worker that is stuck is named instead of waited for.
+//! Protocol: each worker runs an inspection of its own threads, between turns and in short pieces. An OS thread waits for the results (a
+//! green thread goes through `offload`), so nothing waits for itself; and it waits for a limited time, so that a stuck worker is named
+//! instead of waited for.
 
-mod census;
 mod console;
 mod deadlock;
 mod dump;
@@ -30,11 +29,12 @@ mod metrics;
 mod monitor;
 pub(crate) mod outside;
 mod panic_hook;
+mod quiescence;
 mod quit;
 mod settings;
+mod snapshot;
 mod stack_use;
 mod stall;
-mod standstill;
 mod trace;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -43,9 +43,6 @@ use crate::runtime::hooks::{self, Hooks};
 use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 
-pub(crate) use census::all_threads;
-use census::report_left_behind;
-pub use census::{Call, Snapshot, State, Wait};
 pub(crate) use console::Console;
 pub use deadlock::{Deadlock, deadlocks};
 pub use dump::{Dump, dump};
@@ -53,6 +50,9 @@ pub use metrics::{Metrics, metrics};
 pub(crate) use monitor::Monitor;
 pub(crate) use panic_hook::install as install_panic_hook;
 pub(crate) use settings::Settings;
+pub(crate) use snapshot::all_threads;
+use snapshot::report_left_behind;
+pub use snapshot::{Call, Snapshot, State, Wait};
 pub(crate) use stack_use::StackUse;
 use trace::return_addresses;
 

@@ -1,4 +1,4 @@
-//! The census, dumps, deadlocks found on demand, and metrics, on every engine.
+//! The snapshot, dumps, deadlocks found on demand, and metrics, on every engine.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -23,7 +23,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario::new("slow_os_thread", slow_os_thread, expect_no_report),
     Scenario::new("lock_circle", lock_circle, expect_lock_circle),
     Scenario::new("os_thread_circle", os_thread_circle, expect_os_thread_circle),
-    Scenario::new("os_thread_standstill", os_thread_standstill, expect_os_thread_standstill),
+    Scenario::new("os_thread_quiescence", os_thread_quiescence, expect_os_thread_quiescence),
     Scenario::new("sigquit", until_input_ends, expect_sigquit),
     Scenario::new("stall", stall, expect_stall),
     Scenario::new("stack_use", stack_use, expect_stack_use),
@@ -315,14 +315,14 @@ fn expect_os_thread_circle(scenario: &Scenario) {
 }
 
 /// The same, and nothing else: the OS thread cannot end it either.
-fn os_thread_standstill() {
+fn os_thread_quiescence() {
     on_one_worker(|| {
         let (green, _native) = green_and_native();
         green.join().unwrap();
     });
 }
 
-fn expect_os_thread_standstill(scenario: &Scenario) {
+fn expect_os_thread_quiescence(scenario: &Scenario) {
     let (status, errors) = end(scenario.command().env("SWARD_DEADLOCK", "total"));
     assert_eq!(status.code(), Some(101), "{errors}");
     let parts = [

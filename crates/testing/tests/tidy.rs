@@ -32,7 +32,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/runtime/src/deadline.rs",
     "crates/runtime/src/futex.rs",
     "crates/runtime/src/inspection.rs",
-    "crates/runtime/src/mailbox.rs",
+    "crates/runtime/src/message.rs",
     "crates/runtime/src/run_queue.rs",
     "crates/runtime/src/reason.rs",
     "crates/runtime/src/task.rs",

@@ -1,4 +1,4 @@
-//! The library's files, and the names that they need.
+//! The library's files.
 
 #[path = "../../../crates/runtime/src/mailbox.rs"]
 pub(crate) mod mailbox;
@@ -6,11 +6,3 @@ pub(crate) mod mailbox;
 pub(crate) mod sleepers;
 #[path = "../../../crates/runtime/src/wake_word.rs"]
 pub(crate) mod wake_word;
-
-pub(crate) mod task {
-    pub(crate) struct Task;
-}
-
-pub(crate) mod worker {
-    pub(crate) struct Worker;
-}

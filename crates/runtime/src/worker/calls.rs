@@ -9,7 +9,7 @@ use sward_engine::{MultishotReceive, Operation, ProvidedBuffer, Source, Submitte
 
 use super::{WORKER, Worker};
 use crate::counters::Counters;
-use crate::mailbox::Message;
+use crate::message::Message;
 use crate::task::{Local, Task, Waiting};
 use crate::timers::Timer;
 

@@ -9,7 +9,7 @@ use sward_engine::Operation;
 use super::Worker;
 use crate::deadline;
 use crate::hooks::hooks;
-use crate::mailbox::Message;
+use crate::message::Message;
 use crate::offload;
 use crate::task::{Local, Task, Waiting};
 use crate::wait::is_open_to_cancel;
@@ -29,7 +29,7 @@ impl Worker {
                     self.start(task);
                 }
                 Message::Cancel { task, is_first } => self.cancel(&task, is_first),
-                Message::Errand(errand) => self.errands.borrow_mut().push_back(errand),
+                Message::Inspect(inspection) => self.inspections.borrow_mut().push_back(inspection),
                 Message::Stop => {
                     self.stopping.set(true);
                     if cfg!(panic = "abort") {

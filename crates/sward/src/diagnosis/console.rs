@@ -14,7 +14,7 @@
 //! may connect (mode 0600).
 //!
 //! # Threads
-//! One OS thread accepts, one serves each client; no worker does any of it but the errands of a census, so a worker that is
+//! One OS thread accepts, one serves each client; no worker does any of it but the inspections of a snapshot, so a worker that is
 //! stuck is reported, not waited for. There are [`CLIENTS_MAX`] clients at most: one more, and the oldest has to go.
 //! So one that says nothing, or does not read, is in nobody's way, and no time-outs are needed.
 

@@ -6,7 +6,7 @@
 //!
 //! A circle may lead through OS threads, as far as these say what they wait for (`outside.rs`); at least one of its threads is green.
 //!
-//! A census looks at each thread at its own moment. So a circle is believed only if a second census finds that none of its threads
+//! A snapshot looks at each thread at its own moment. So a circle is believed only if a second snapshot finds that none of its threads
 //! has run since the first: then all these waits were there at once.
 
 use std::collections::{HashMap, HashSet};
@@ -15,10 +15,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::census::{self, Census, Depth, Named, Short, Sighting, State, Wait, WaitKind};
 use super::outside::{self, Outside};
+use super::snapshot::{self, Depth, Named, RuntimeSnapshot, Short, State, ThreadSnapshot, Wait, WaitKind};
 use super::{holds, runtimes};
-use crate::runtime::mailbox::{Message, Progress};
+use crate::runtime::inspection::Progress;
+use crate::runtime::message::Message;
 use crate::runtime::offload::offload;
 use crate::runtime::pending_panic;
 use crate::runtime::shared::Shared;
@@ -87,14 +88,14 @@ impl Deadlock {
 /// A thread that waits.
 #[derive(Clone)]
 pub(super) enum Link {
-    Green(Sighting),
+    Green(ThreadSnapshot),
     Os(Outside),
 }
 
 impl Link {
-    /// All who wait: green threads, as the census saw them, and OS threads now.
-    fn all(census: &Census) -> Vec<Link> {
-        let green = census.threads.iter().filter(|seen| seen.wait().is_some()).cloned().map(Link::Green);
+    /// All who wait: green threads, as the snapshot saw them, and OS threads now.
+    fn all(snapshot: &RuntimeSnapshot) -> Vec<Link> {
+        let green = snapshot.threads.iter().filter(|seen| seen.wait().is_some()).cloned().map(Link::Green);
         green.chain(outside::waiting().into_iter().map(Link::Os)).collect()
     }
 
@@ -135,18 +136,18 @@ impl Link {
 
 /// The circles that are really there. Blocks the calling OS thread.
 pub(super) fn confirmed(shared: &Arc<Shared>) -> Vec<Vec<Link>> {
-    let mut circles = circles(&census::take(shared, Depth::States));
+    let mut circles = circles(&snapshot::take(shared, Depth::States));
     if !circles.is_empty() {
-        let later = Link::all(&census::take(shared, Depth::States));
+        let later = Link::all(&snapshot::take(shared, Depth::States));
         let waiting: HashSet<_> = later.iter().map(Link::identity).collect();
         circles.retain(|circle| circle.iter().all(|link| waiting.contains(&link.identity())));
     }
     circles
 }
 
-/// Circles in what a census saw, and in what OS threads say now. No thread is in two of them.
-pub(super) fn circles(census: &Census) -> Vec<Vec<Link>> {
-    let links = Link::all(census);
+/// Circles in what a snapshot saw, and in what OS threads say now. No thread is in two of them.
+pub(super) fn circles(snapshot: &RuntimeSnapshot) -> Vec<Vec<Link>> {
+    let links = Link::all(snapshot);
     let places: HashMap<_, _> =
         links.iter().enumerate().map(|(place, link)| (link.task().id(), place)).collect();
     let depends = |link: &Link| -> Vec<usize> {
@@ -216,13 +217,13 @@ fn circle_report(circle: &[Link]) -> String {
 }
 
 /// What to say when nothing can run any more.
-pub(super) fn standstill_report(census: &Census) -> String {
-    let count = census.threads.len();
+pub(super) fn quiescence_report(snapshot: &RuntimeSnapshot) -> String {
+    let count = snapshot.threads.len();
     let mut report = match count {
         1 => String::from("deadlock: the only green thread waits, and nothing is left that could wake it\n"),
         _ => format!("deadlock: all {count} green threads wait, and nothing is left that could wake one\n"),
     };
-    for seen in census.threads.iter().take(DESCRIBED_MAX) {
+    for seen in snapshot.threads.iter().take(DESCRIBED_MAX) {
         describe(&mut report, seen.task(), seen.snapshot.state(), seen.snapshot.since());
     }
     if count > DESCRIBED_MAX {
@@ -258,7 +259,7 @@ fn describe(report: &mut String, task: &Task, state: &State, since: Duration) {
 
 /// Makes a thread's wait panic with `report`, if it has not run since it was seen. If that was tried before, and the thread has not
 /// panicked, the report is printed instead, once.
-pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
+pub(super) fn request_panic(shared: &Shared, seen: &ThreadSnapshot, report: &str) {
     let id = seen.task().id();
     match pending_panic::repeat(id) {
         None => {}
@@ -267,14 +268,14 @@ pub(super) fn sentence(shared: &Shared, seen: &Sighting, report: &str) {
     }
     span::found(report);
     let (thread, stamp, report) = (seen.thread.clone(), seen.stamp, report.to_owned());
-    let errand = move |worker: &Worker| {
+    let inspection = move |worker: &Worker| {
         if worker.interrupt_parked(&thread, stamp) {
-            // In time: the thread does not run before the errand is done.
+            // In time: the thread does not run before the inspection is done.
             pending_panic::request(id, report.clone());
         }
         Progress::Done
     };
-    shared.send(seen.snapshot.worker(), Message::Errand(Box::new(errand)));
+    shared.send(seen.snapshot.worker(), Message::Inspect(Box::new(inspection)));
 }
 
 /// Makes a green thread of the circle panic, which lets the others go on: the youngest, which has the least to lose.
@@ -284,7 +285,7 @@ pub(super) fn break_up(shared: &Shared, circle: &[Link]) {
         Link::Os(_) => None,
     });
     if let Some(youngest) = green.max_by_key(|seen| seen.task().id()) {
-        sentence(shared, youngest, &circle_report(circle));
+        request_panic(shared, youngest, &circle_report(circle));
     }
 }
 

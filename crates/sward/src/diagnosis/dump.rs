@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::census::{self, Census, Depth, Named, Sighting};
+use super::snapshot::{self, Depth, Named, RuntimeSnapshot, ThreadSnapshot};
 use super::{runtimes, trace};
 use crate::report;
 use crate::runtime::offload::offload;
@@ -61,12 +61,12 @@ impl fmt::Display for Dump {
 
 /// One runtime's part of a dump. Blocks the calling OS thread.
 pub(super) fn describe(shared: &Arc<Shared>) -> String {
-    let census = census::take(shared, Depth::Stacks);
-    let mut text = heading(&census);
-    for group in groups(census.threads) {
+    let snapshot = snapshot::take(shared, Depth::Stacks);
+    let mut text = heading(&snapshot);
+    for group in groups(snapshot.threads) {
         text.push('\n');
-        for sighting in &group {
-            let _ = writeln!(text, "{}", sighting.snapshot);
+        for seen in &group {
+            let _ = writeln!(text, "{}", seen.snapshot);
         }
         if let Some(stack) = &group[0].stack {
             text.push_str(&trace::describe(stack));
@@ -75,8 +75,8 @@ pub(super) fn describe(shared: &Arc<Shared>) -> String {
     text
 }
 
-fn heading(census: &Census) -> String {
-    let Census { shared, threads, unstarted, silent } = census;
+fn heading(snapshot: &RuntimeSnapshot) -> String {
+    let RuntimeSnapshot { shared, threads, unstarted, silent } = snapshot;
     let mut text = format!(
         "sward: green threads: {}, not started: {unstarted}, workers: {}, engine: {}\n",
         threads.len(),
@@ -94,14 +94,14 @@ fn heading(census: &Census) -> String {
 }
 
 /// Threads with the same stack, the largest group last, next to the prompt.
-fn groups(threads: Vec<Sighting>) -> Vec<Vec<Sighting>> {
-    let mut by_stack: HashMap<Option<Arc<[usize]>>, Vec<Sighting>> = HashMap::new();
-    for sighting in threads {
-        by_stack.entry(sighting.stack.clone()).or_default().push(sighting);
+fn groups(threads: Vec<ThreadSnapshot>) -> Vec<Vec<ThreadSnapshot>> {
+    let mut by_stack: HashMap<Option<Arc<[usize]>>, Vec<ThreadSnapshot>> = HashMap::new();
+    for seen in threads {
+        by_stack.entry(seen.stack.clone()).or_default().push(seen);
     }
     let mut groups: Vec<_> = by_stack.into_values().collect();
     for group in &mut groups {
-        group.sort_by_key(|sighting| sighting.task().id());
+        group.sort_by_key(|seen| seen.task().id());
     }
     groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), group[0].task().id()));
     groups

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::quiescence::QuiescenceWatch;
 use super::quit::{News, Quit, Watch, end_watch};
 use super::settings::{DeadlockWatch, Settings};
 use super::stall::StallWatch;
-use super::standstill::StandstillWatch;
 use super::{deadlock, dump, holds};
 use crate::report;
 use crate::runtime::shared::Shared;
@@ -59,7 +59,7 @@ impl Drop for Monitor {
 struct Watcher {
     shared: Arc<Shared>,
     stall: Option<StallWatch>,
-    standstill: Option<StandstillWatch>,
+    quiescence: Option<QuiescenceWatch>,
     /// When circles were looked for last, if they are.
     circles: Option<Instant>,
 }
@@ -73,8 +73,8 @@ impl Watcher {
         Watcher {
             shared,
             stall: settings.stall_after.map(|after| StallWatch::new(after, workers)),
-            standstill: (settings.deadlocks > DeadlockWatch::Off)
-                .then(|| StandstillWatch::new(settings.deadlocks)),
+            quiescence: (settings.deadlocks > DeadlockWatch::Off)
+                .then(|| QuiescenceWatch::new(settings.deadlocks)),
             circles: (settings.deadlocks == DeadlockWatch::Partial).then(Instant::now),
         }
     }
@@ -82,8 +82,8 @@ impl Watcher {
     /// `None`: there is nothing to look for.
     fn tick_length(&self) -> Option<Duration> {
         let stall = self.stall.as_ref().map(StallWatch::tick_length);
-        let standstill = self.standstill.as_ref().map(|_| TICK);
-        stall.into_iter().chain(standstill).min()
+        let quiescence = self.quiescence.as_ref().map(|_| TICK);
+        stall.into_iter().chain(quiescence).min()
     }
 
     fn run(mut self, mut watch: Watch, dumps: bool, over: &AtomicBool) {
@@ -106,8 +106,8 @@ impl Watcher {
         if let Some(stall) = &mut self.stall {
             stall.tick(&self.shared);
         }
-        if let Some(standstill) = &mut self.standstill {
-            standstill.tick(&self.shared);
+        if let Some(quiescence) = &mut self.quiescence {
+            quiescence.tick(&self.shared);
         }
         if self.circles.is_some_and(|last| last.elapsed() >= CIRCLE_TICK) {
             for circle in deadlock::confirmed(&self.shared) {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::census::Wait;
 use super::holds;
+use super::snapshot::Wait;
 use crate::runtime::current::with_current_task;
 use crate::runtime::reason::{Reason, What};
 use crate::runtime::task::Task;

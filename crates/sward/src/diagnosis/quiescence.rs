@@ -1,6 +1,6 @@
-//! Notices that nothing can ever run again.
+//! Detects quiescence: nothing in a runtime can run again.
 //!
-//! A runtime stands still if at two ticks in a row the number of switches is the same and each worker sleeps without a timer and without
+//! A runtime is quiescent if at two ticks in a row the number of switches is the same and each worker sleeps without a timer and without
 //! an operation in flight, no mail lies there, and no offloaded call runs. Green threads are left then that only other threads could wake,
 //! and of these only OS threads that are none of ours are left. If the process has none, or if threads wait in a circle, it is a
 //! deadlock for certain: the main thread panics with the report. Otherwise it is only suspected, and after some
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use sward_coroutine::write_stderr;
 
-use super::census::{self, Depth, State};
 use super::console;
-use super::deadlock::{circles, sentence, standstill_report};
+use super::deadlock::{circles, quiescence_report, request_panic};
 use super::settings::DeadlockWatch;
+use super::snapshot::{self, Depth, State};
 use crate::report;
 use crate::runtime::counters::phase;
 use crate::runtime::offload;
@@ -25,12 +25,12 @@ use crate::runtime::shared::Shared;
 /// How long an OS thread may take until the suspicion is said.
 const SUSPICION: Duration = Duration::from_secs(5);
 
-/// What is known about the present standstill.
-pub(super) struct StandstillWatch {
+/// What the monitor knows about the present quiescence.
+pub(super) struct QuiescenceWatch {
     watch: DeadlockWatch,
     /// The sum of switches at the last tick, if nothing could run then.
     still_at: Option<u64>,
-    /// About the standstill at that number.
+    /// About the quiescence at that number.
     finding: Finding,
 }
 
@@ -43,9 +43,9 @@ enum Finding {
     Deadlock,
 }
 
-impl StandstillWatch {
-    pub(super) fn new(watch: DeadlockWatch) -> StandstillWatch {
-        StandstillWatch { watch, still_at: None, finding: Finding::None }
+impl QuiescenceWatch {
+    pub(super) fn new(watch: DeadlockWatch) -> QuiescenceWatch {
+        QuiescenceWatch { watch, still_at: None, finding: Finding::None }
     }
 
     /// Looks at the runtime again.
@@ -69,18 +69,18 @@ impl StandstillWatch {
 
     /// Nothing has moved between two ticks: is it a deadlock?
     fn examine(&self, shared: &Arc<Shared>, switches: u64) -> Finding {
-        let mut census = census::take(shared, Depth::States);
+        let mut snapshot = snapshot::take(shared, Depth::States);
         let waits = |state: &State| matches!(state, State::Parked | State::Waiting(_));
-        let all_wait = census.silent.is_empty()
-            && census.unstarted == 0
-            && !census.threads.is_empty()
-            && census.threads.iter().all(|seen| waits(seen.snapshot.state()));
+        let all_wait = snapshot.silent.is_empty()
+            && snapshot.unstarted == 0
+            && !snapshot.threads.is_empty()
+            && snapshot.threads.iter().all(|seen| waits(seen.snapshot.state()));
         if !all_wait || sum_of_switches(shared) != switches {
             return Finding::None;
         }
-        census.threads.sort_by_key(|seen| seen.task().id());
-        let found = standstill_report(&census);
-        if foreign_threads(shared) != Some(0) && circles(&census).is_empty() {
+        snapshot.threads.sort_by_key(|seen| seen.task().id());
+        let found = quiescence_report(&snapshot);
+        if foreign_threads(shared) != Some(0) && circles(&snapshot).is_empty() {
             return Finding::Suspected { since: Instant::now(), is_said: false };
         }
         if self.watch == DeadlockWatch::Abort {
@@ -88,8 +88,8 @@ impl StandstillWatch {
             write_stderr(format!("sward: {found}\n").as_bytes());
             std::process::abort();
         }
-        match census.threads.iter().find(|seen| shared.is_main(seen.task())) {
-            Some(main) => sentence(shared, main, &found),
+        match snapshot.threads.iter().find(|seen| shared.is_main(seen.task())) {
+            Some(main) => request_panic(shared, main, &found),
             // The main thread has ended, and others refuse to be cancelled.
             None => report::report(format_args!("sward: {found}")),
         }

@@ -1,7 +1,7 @@
-//! Asks each worker for its green threads: who they are, what they do, since when, and (if wanted) their stacks.
+//! Snapshots of a runtime's green threads: their names, what they do, since when, and (if wanted) their stacks.
 //!
-//! Each worker does an errand: it notes all its threads, then looks at [`SLICE`] of them between turns, and sends what it has
-//! seen. The errand's end, whatever it is, hangs up the channel.
+//! Each worker runs an inspection: it lists its threads, then observes [`SLICE`] of them between turns and sends the result. When the
+//! inspection is dropped, done or not, the channel disconnects.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,8 +14,8 @@ use sward_engine::Request;
 
 use super::runtimes;
 use crate::runtime::current::with_current_task;
-use crate::runtime::inspection::{Doing, Look, Started};
-use crate::runtime::mailbox::{Message, Progress};
+use crate::runtime::inspection::{Activity, Observation, Progress, Started};
+use crate::runtime::message::Message;
 use crate::runtime::offload::offload;
 use crate::runtime::reason::What;
 use crate::runtime::shared::Shared;
@@ -30,26 +30,26 @@ const SLICE: usize = 100;
 /// A worker that has sent nothing for so long is stuck, and is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a census has the stacks in it.
+/// Whether a snapshot includes stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     States,
     Stacks,
 }
 
-/// Everything that lived in one runtime, worker by worker, each thread at its own moment.
-pub(super) struct Census {
+/// The live threads of one runtime, each as it was at its own moment.
+pub(super) struct RuntimeSnapshot {
     pub(super) shared: Arc<Shared>,
-    pub(super) threads: Vec<Sighting>,
+    pub(super) threads: Vec<ThreadSnapshot>,
     /// Threads that have not started.
     pub(super) unstarted: usize,
     /// Workers that did not answer.
     pub(super) silent: Vec<usize>,
 }
 
-/// One thread, as its worker saw it.
+/// One thread, as its worker observed it.
 #[derive(Clone)]
-pub(super) struct Sighting {
+pub(super) struct ThreadSnapshot {
     pub(super) thread: Started,
     pub(super) snapshot: Snapshot,
     /// Changes whenever the thread runs.
@@ -58,7 +58,7 @@ pub(super) struct Sighting {
     pub(super) stack: Option<Arc<[usize]>>,
 }
 
-impl Sighting {
+impl ThreadSnapshot {
     pub(super) fn task(&self) -> &Arc<Task> {
         self.thread.task()
     }
@@ -73,21 +73,21 @@ impl Sighting {
 }
 
 enum Report {
-    Threads(Vec<Sighting>),
+    Threads(Vec<ThreadSnapshot>),
     Unstarted(usize),
     Complete(usize),
 }
 
 /// Asks all workers of `shared`. Blocks the calling OS thread. If that is a worker (whose green thread unwinds, and so cannot
 /// suspend), its own threads are looked at here and now.
-pub(super) fn take(shared: &Arc<Shared>, depth: Depth) -> Census {
+pub(super) fn take(shared: &Arc<Shared>, depth: Depth) -> RuntimeSnapshot {
     let mut threads = Vec::new();
-    let Rest { unstarted, silent } = survey(shared, depth, PATIENCE, |seen| threads.push(seen));
-    Census { shared: Arc::clone(shared), threads, unstarted, silent }
+    let Unseen { unstarted, silent } = survey(shared, depth, PATIENCE, |seen| threads.push(seen));
+    RuntimeSnapshot { shared: Arc::clone(shared), threads, unstarted, silent }
 }
 
-/// What a survey finds beside threads.
-pub(super) struct Rest {
+/// What a snapshot cannot show.
+pub(super) struct Unseen {
     /// Threads that have not started.
     pub(super) unstarted: usize,
     /// Workers that did not answer.
@@ -99,33 +99,33 @@ pub(super) fn survey(
     shared: &Arc<Shared>,
     depth: Depth,
     patience: Duration,
-    mut see: impl FnMut(Sighting),
-) -> Rest {
+    mut see: impl FnMut(ThreadSnapshot),
+) -> Unseen {
     let (sender, receiver) = channel();
     let here = Worker::with_current(|worker, _| Arc::ptr_eq(worker.shared(), shared).then(|| worker.index()))
         .flatten();
     for index in 0..shared.workers() {
-        let mut errand = errand(depth, sender.clone());
+        let mut inspection = inspection(depth, sender.clone());
         match here.filter(|&here| here == index) {
-            Some(_) => drop(Worker::with_current(|worker, _| while errand(worker) == Progress::Again {})),
-            None => shared.send(index, Message::Errand(Box::new(errand))),
+            Some(_) => drop(Worker::with_current(|worker, _| while inspection(worker) == Progress::Again {})),
+            None => shared.send(index, Message::Inspect(Box::new(inspection))),
         }
     }
     drop(sender);
-    let mut rest = Rest { unstarted: shared.unstarted(), silent: (0..shared.workers()).collect() };
+    let mut unseen = Unseen { unstarted: shared.unstarted(), silent: (0..shared.workers()).collect() };
     loop {
         match receiver.recv_timeout(patience) {
             Ok(Report::Threads(threads)) => threads.into_iter().for_each(&mut see),
-            Ok(Report::Unstarted(count)) => rest.unstarted += count,
-            Ok(Report::Complete(worker)) => rest.silent.retain(|&silent| silent != worker),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return rest,
+            Ok(Report::Unstarted(count)) => unseen.unstarted += count,
+            Ok(Report::Complete(worker)) => unseen.silent.retain(|&silent| silent != worker),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return unseen,
         }
     }
 }
 
-/// What a worker is to do. It may be dropped before it is done, when the worker ends; and it is over as soon as nobody waits for it any
-/// more, since a worker that was stuck has several.
-fn errand(depth: Depth, sender: Sender<Report>) -> impl FnMut(&Worker) -> Progress + Send {
+/// Returns the inspection that a worker runs. It may be dropped early, when the worker ends; and it ends early once nobody waits for its
+/// result, since a worker that was stuck has several.
+fn inspection(depth: Depth, sender: Sender<Report>) -> impl FnMut(&Worker) -> Progress + Send {
     let mut left: Option<Vec<Started>> = None;
     let mut stacks = HashSet::new();
     move |worker| {
@@ -134,7 +134,7 @@ fn errand(depth: Depth, sender: Sender<Report>) -> impl FnMut(&Worker) -> Progre
         }
         let left = left.get_or_insert_with(|| worker.live());
         let slice = left.split_off(left.len().saturating_sub(SLICE));
-        let seen = slice.iter().filter_map(|task| look(worker, task, depth, &mut stacks)).collect();
+        let seen = slice.iter().filter_map(|task| observe(worker, task, depth, &mut stacks)).collect();
         if sender.send(Report::Threads(seen)).is_err() {
             return Progress::Done;
         }
@@ -146,21 +146,22 @@ fn errand(depth: Depth, sender: Sender<Report>) -> impl FnMut(&Worker) -> Progre
     }
 }
 
-/// Looks at a thread that was live on `worker` a moment ago. None: it is over.
-fn look(
+/// Observes a thread that was live on `worker` a moment ago. Returns `None` if it is over.
+fn observe(
     worker: &Worker,
     thread: &Started,
     depth: Depth,
     stacks: &mut HashSet<Arc<[usize]>>,
-) -> Option<Sighting> {
-    let (snapshot, stamp) = worker.look(thread, |Look { doing, since, stamp, has_deadline }| {
-        let thread = Thread::new(Arc::clone(thread.task()));
-        let mut state = State::new(&doing);
-        if let State::Waiting(wait) = &mut state {
-            wait.has_deadline |= has_deadline;
-        }
-        (Snapshot { thread, worker: worker.index(), state, since }, stamp)
-    })?;
+) -> Option<ThreadSnapshot> {
+    let (snapshot, stamp) =
+        worker.observe(thread, |Observation { activity, since, stamp, has_deadline }| {
+            let thread = Thread::new(Arc::clone(thread.task()));
+            let mut state = State::new(&activity);
+            if let State::Waiting(wait) = &mut state {
+                wait.has_deadline |= has_deadline;
+            }
+            (Snapshot { thread, worker: worker.index(), state, since }, stamp)
+        })?;
     let stack = (depth == Depth::Stacks).then(|| worker.trace(thread)).filter(|stack| !stack.is_empty());
     let stack = stack.map(|stack| match stacks.get(&*stack) {
         Some(known) => Arc::clone(known),
@@ -170,7 +171,7 @@ fn look(
             new
         }
     });
-    Some(Sighting { thread: thread.clone(), snapshot, stamp, stack })
+    Some(ThreadSnapshot { thread: thread.clone(), snapshot, stamp, stack })
 }
 
 fn call(request: &Request) -> Call {
@@ -191,7 +192,7 @@ fn call(request: &Request) -> Call {
 /// Reports the threads of a worker that the end of its runtime leaves behind. By that worker.
 pub(crate) fn report_left_behind(worker: &Worker) {
     for thread in worker.live() {
-        if let Some(seen) = look(worker, &thread, Depth::States, &mut HashSet::new()) {
+        if let Some(seen) = observe(worker, &thread, Depth::States, &mut HashSet::new()) {
             crate::report(format_args!(
                 "sward: the runtime ends without {}: it has been cancelled, and still {}, which nothing can end",
                 Named(seen.task()),
@@ -207,7 +208,7 @@ pub(crate) fn all_threads() -> Vec<Snapshot> {
     let runtimes = runtimes();
     let look = move || {
         let seen = runtimes.iter().flat_map(|shared| take(shared, Depth::States).threads);
-        seen.map(|sighting| sighting.snapshot).collect::<Vec<_>>()
+        seen.map(|seen| seen.snapshot).collect::<Vec<_>>()
     };
     if !wait::is_green() {
         return look();
@@ -279,15 +280,15 @@ pub enum State {
 }
 
 impl State {
-    fn new(doing: &Doing<'_>) -> State {
-        match *doing {
-            Doing::Running => State::Running,
-            Doing::Ready => State::Ready,
-            Doing::Sleeping => State::Sleeping,
-            Doing::Parked => State::Parked,
-            Doing::Kernel(request) => State::System(call(request)),
-            Doing::Waiting(None) => State::Waiting(Wait::unknown()),
-            Doing::Waiting(Some((what, at))) => State::Waiting(Wait::new(what, at)),
+    fn new(activity: &Activity<'_>) -> State {
+        match *activity {
+            Activity::Running => State::Running,
+            Activity::Ready => State::Ready,
+            Activity::Sleeping => State::Sleeping,
+            Activity::Parked => State::Parked,
+            Activity::Kernel(request) => State::System(call(request)),
+            Activity::Waiting(None) => State::Waiting(Wait::unknown()),
+            Activity::Waiting(Some((what, at))) => State::Waiting(Wait::new(what, at)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::census::Named;
+use super::snapshot::Named;
 use crate::runtime::shared::Shared;
 use crate::runtime::span;
 

@@ -30,7 +30,7 @@ use sward_coroutine::StackMemory;
 
 use super::VERSION;
 use super::json::{Json, object};
-use crate::diagnosis::census::{self, Depth, Rest, Sighting, State, WaitKind};
+use crate::diagnosis::snapshot::{self, Depth, State, ThreadSnapshot, Unseen, WaitKind};
 use crate::diagnosis::{runtimes, stall};
 use crate::runtime::counters::Counters;
 use crate::runtime::shared::Shared;
@@ -76,8 +76,7 @@ impl Observer {
             .iter()
             .enumerate()
             .map(|(index, shared)| {
-                let rest =
-                    census::survey(shared, Depth::States, PATIENCE, |sighting| tally.add(index, sighting));
+                let rest = snapshot::survey(shared, Depth::States, PATIENCE, |seen| tally.add(index, seen));
                 tally.miss(shared, &rest);
                 self.describe(shared, &rest)
             })
@@ -135,7 +134,7 @@ impl Observer {
         memory
     }
 
-    fn describe(&self, shared: &Arc<Shared>, rest: &Rest) -> Json {
+    fn describe(&self, shared: &Arc<Shared>, rest: &Unseen) -> Json {
         let sum = |of: fn(&Counters) -> &AtomicU64| -> Json {
             let counts = (0..shared.workers()).map(|worker| read(of(shared.counters(worker))));
             counts.sum::<u64>().into()
@@ -159,7 +158,7 @@ impl Observer {
         ])
     }
 
-    fn describe_worker(&self, shared: &Arc<Shared>, worker: usize, rest: &Rest) -> Json {
+    fn describe_worker(&self, shared: &Arc<Shared>, worker: usize, rest: &Unseen) -> Json {
         let counters = shared.counters(worker);
         // A worker that sleeps or has not begun is not stalled, whatever it has not answered to.
         let is_stalled = rest.silent.contains(&worker) && counters.is_awake();
@@ -184,7 +183,7 @@ impl Observer {
 struct Tally {
     groups: HashMap<(Kind, &'static Location<'static>), Group>,
     /// The longest at the front, once it has grown and been cut.
-    waits: Vec<(usize, Sighting)>,
+    waits: Vec<(usize, ThreadSnapshot)>,
     /// How many threads of the present runtime it has.
     seen: usize,
     unseen: usize,
@@ -207,15 +206,15 @@ impl Group {
 }
 
 impl Tally {
-    fn add(&mut self, runtime: usize, sighting: Sighting) {
+    fn add(&mut self, runtime: usize, seen: ThreadSnapshot) {
         self.seen += 1;
-        let kind = kind(&sighting.snapshot.state);
+        let kind = kind(&seen.snapshot.state);
         let waits = !matches!(kind.0, "running" | "ready");
-        let longest = if waits { sighting.snapshot.since } else { Duration::ZERO };
-        let group = self.groups.entry((kind, sighting.task().spawned_at())).or_default();
+        let longest = if waits { seen.snapshot.since } else { Duration::ZERO };
+        let group = self.groups.entry((kind, seen.task().spawned_at())).or_default();
         group.add(Group { threads: 1, longest });
         if waits {
-            self.waits.push((runtime, sighting));
+            self.waits.push((runtime, seen));
             // Seldom, so that it costs little.
             if self.waits.len() >= 10 * WAITS_MAX {
                 self.cut_waits();
@@ -224,7 +223,7 @@ impl Tally {
     }
 
     /// The runtime has been looked at: counts those that could not be seen.
-    fn miss(&mut self, shared: &Shared, rest: &Rest) {
+    fn miss(&mut self, shared: &Shared, rest: &Unseen) {
         let seen = std::mem::take(&mut self.seen);
         if !rest.silent.is_empty() {
             self.unseen += shared.live().saturating_sub(seen);
@@ -276,7 +275,7 @@ impl Tally {
 
     fn longest_waits(&mut self) -> Json {
         self.cut_waits();
-        let describe = |(runtime, seen): &(usize, Sighting)| {
+        let describe = |(runtime, seen): &(usize, ThreadSnapshot)| {
             object([
                 ("thread", seen.task().id().get().into()),
                 ("name", seen.task().name().into()),
