@@ -25,6 +25,7 @@
 //! The inner engine never sees the caller's operation, but a *shadow* of it with the altered request. The shadow's waiter is the
 //! caller's operation. That one stays where it is until it is handed back, which is after the shadow has completed.
 
+mod dice;
 mod interrupter;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::dice::Dice;
 use self::interrupter::Interrupter;
 use crate::abi::{has_file_type, socket_option};
 use crate::{
@@ -345,34 +347,4 @@ fn is_stream(source: Source) -> bool {
 
 fn is_pipe(source: Source) -> bool {
     has_file_type(source.fd, libc::S_IFIFO)
-}
-
-/// A generator of random numbers (xorshift64*).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        // Neighbouring seeds must have nothing in common, and 0 is the one state that never changes.
-        Dice(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-
-    /// Returns a part of `length`: at least 1, unless it is 0.
-    fn part_of(&mut self, length: usize) -> usize {
-        match length {
-            0 => 0,
-            length if self.one_in(4) => length.min(1 + self.below(8) as usize),
-            length => 1 + self.below(length as u64) as usize,
-        }
-    }
 }

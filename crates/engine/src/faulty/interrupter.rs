@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::Dice;
+use super::dice::Dice;
 
 /// The longest time between two signals, in microseconds.
 const PAUSE_US_MAX: u64 = 2_000;
