@@ -1,19 +1,19 @@
 //! The pair of rings: how it is set up, and the one system call that drives it.
 //!
-//! The set-up goes down a ladder until a rung holds. Each newer rung lets the kernel interrupt the thread less:
+//! The set-up tries three sets of flags, the newest first. Each newer set lets the kernel interrupt the thread less:
 //!
 //! ```text
-//!   DEFER_TASKRUN | SINGLE_ISSUER | SUBMIT_ALL   6.1    completions are made when the thread asks for them
-//!   COOP_TASKRUN | SUBMIT_ALL                    5.19   ... when it enters the kernel for whatever reason
-//!   (nothing)                                    5.11   ... when the kernel likes to, by an interrupt
+//!   DEFER_TASKRUN | SINGLE_ISSUER | SUBMIT_ALL   6.1    the kernel makes completions when the thread asks for them
+//!   COOP_TASKRUN | SUBMIT_ALL                    5.19   ... when the thread enters the kernel for any reason
+//!   (nothing)                                    5.11   ... at any time, by an interrupt
 //! ```
 //!
-//! Only `EINVAL` (an older kernel, which does not know a flag) leads down; every other error is final. A ring that
-//! opened is then made to prove itself: features, operations, and one no-op there and back, since a filter may well let
-//! the first system call through and stop the second.
+//! Only `EINVAL`, from an older kernel that does not know a flag, leads to the next set; every other error is final. A ring that
+//! opened is then tested: its features, its operations, and one no-op there and back, since a seccomp filter may let the first
+//! system call through and stop the second.
 //!
-//! The `io-uring` crate maps the rings and knows the layout of the entries. Entering is done by hand here, for
-//! its submitter forgets the registered index of the ring, which saves each call the look-up of the descriptor.
+//! The `io-uring` crate maps the rings and knows the layout of the entries. This file enters the kernel itself, because the
+//! crate's submitter forgets the registered index of the ring, which saves each call the look-up of the descriptor.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -27,13 +27,13 @@ use ::io_uring::{EnterFlags, Parameters, Probe, opcode, types};
 use crate::kind::EngineKind;
 use crate::open_error::OpenError;
 
-/// Requests that fit between two system calls. When more come, they are submitted early.
+/// Requests that fit into the ring. What comes beyond them waits in a list until the next wait.
 const SUBMISSIONS: u32 = 1024;
 
-/// Completions that fit between two looks. When more come, the kernel keeps them (`IORING_FEAT_NODROP`).
+/// Completions that fit into the ring. The kernel keeps what comes beyond them (`IORING_FEAT_NODROP`).
 const COMPLETIONS: u32 = 8192;
 
-/// Every operation that `encode.rs` and the engine itself use.
+/// The operations that this engine uses.
 const OPERATIONS: [(u8, &str); 11] = [
     (opcode::Nop::CODE, "NOP"),
     (opcode::Accept::CODE, "ACCEPT"),
@@ -48,32 +48,32 @@ const OPERATIONS: [(u8, &str); 11] = [
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
 ];
 
-/// A ring that works, of the thread that opened it.
+/// A ring that works, for the thread that opened it.
 pub(super) struct Ring {
     rings: ::io_uring::IoUring,
     /// The index under which this thread has registered the ring, if it could.
     registered: Option<u32>,
-    /// Whether receives can stay armed.
+    /// Whether the kernel has multishot receives.
     has_multishot: bool,
-    /// The flags that every enter has.
+    /// The flags of every enter.
     enter_flags: EnterFlags,
-    /// How often the kernel was entered.
+    /// How often the thread has entered the kernel.
     pub(super) system_calls: u64,
 }
 
-/// No room for another request before the kernel has taken some.
+/// There is no room for another request before the kernel has taken some.
 #[derive(Debug)]
 pub(super) struct Full;
 
 impl Ring {
-    /// Opens a ring for the calling thread, and proves that it works.
+    /// Opens a ring for the calling thread, and tests it.
     pub(super) fn open() -> Result<Ring, OpenError> {
         let failed = |attempted| move |cause| OpenError::new(EngineKind::IoUring, attempted, cause);
         let rings = set_up().map_err(failed("io_uring_setup"))?;
         check_features(rings.params()).map_err(failed("feature check"))?;
         let probe = probe(&rings).map_err(failed("io_uring_register"))?;
         check_operations(&probe).map_err(failed("io_uring_register"))?;
-        // It came with Linux 6.0, and nothing but its contemporaries tells.
+        // Multishot receives came with Linux 6.0. Only the operations that came with it tell.
         let has_multishot = probe.is_supported(opcode::SendZc::CODE);
         let mut enter_flags = EnterFlags::GETEVENTS;
         // A thread that waits for the network is idle, not waiting for a disk.
@@ -90,12 +90,12 @@ impl Ring {
         Ok(ring)
     }
 
-    /// What the kernel said of itself at set-up.
+    /// Returns what the kernel said of itself at set-up.
     pub(super) fn parameters(&self) -> &Parameters {
         self.rings.params()
     }
 
-    /// Whether receives can stay armed and pick buffers by themselves (Linux 6.0).
+    /// Returns whether the kernel has multishot receives (Linux 6.0).
     pub(super) fn has_multishot(&self) -> bool {
         self.has_multishot
     }
@@ -109,28 +109,28 @@ impl Ring {
         unsafe { self.rings.submission().push(entry) }.map_err(|_| Full)
     }
 
-    /// The completions that are there. What is taken from it makes room when it is dropped.
+    /// Returns the completions that are there. Those that were taken make room when the iterator is dropped.
     pub(super) fn completions(&mut self) -> CompletionQueue<'_> {
         self.rings.completion()
     }
 
-    /// Whether the kernel has something to do for us that takes an [`enter`](Ring::enter).
+    /// Returns whether the kernel has something to do that needs an [`enter`](Ring::enter).
     pub(super) fn wants_enter(&mut self) -> bool {
         let submissions = self.rings.submission();
         !submissions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
     }
 
-    /// Whether requests are queued that the kernel has not taken.
+    /// Returns whether requests are queued that the kernel has not taken.
     pub(super) fn has_queued(&mut self) -> bool {
         !self.rings.submission().is_empty()
     }
 
-    /// Hands over what is queued, and sleeps until there are `least` completions or `timeout` is over (`None`: without
-    /// limit). Returns how many requests the kernel took; when not all, it has not slept.
+    /// Hands over what is queued, and sleeps until there are `least` completions or `timeout` is over (`None`: no
+    /// limit). Returns how many requests the kernel took. If it did not take all, it has not slept.
     ///
     /// # Errors
-    /// `ETIME`: the time was over. `EINTR`: a signal. `EBUSY`: completions must be collected first. `EAGAIN`: memory is short
-    /// for the moment. None of these says that nothing was handed over.
+    /// `ETIME` when the time is over, `EINTR` after a signal, `EBUSY` if completions have to be collected first, `EAGAIN` if memory
+    /// is short for the moment. After each of them, the kernel may have taken some requests.
     pub(super) fn enter(&mut self, least: u32, timeout: Option<Duration>) -> io::Result<u32> {
         let to_submit = self.rings.submission().len() as u32;
         let time = timeout.map(|timeout| types::Timespec::from(timeout.min(LONGEST)));
@@ -169,7 +169,7 @@ impl Ring {
         self.rings.submitter().unregister_buf_ring(group)
     }
 
-    /// A descriptor of the ring for other threads.
+    /// Returns a descriptor of the ring for other threads.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         // SAFETY: the descriptor is the ring's, which is open.
         unsafe { BorrowedFd::borrow_raw(self.rings.as_raw_fd()) }.try_clone_to_owned()
@@ -182,7 +182,7 @@ impl Ring {
         self.await_completion()
     }
 
-    /// Takes the next completion, which must come. Its error, if it is one.
+    /// Waits for the next completion, which must come, and returns its error if it is one.
     pub(super) fn await_completion(&mut self) -> io::Result<()> {
         loop {
             match self.enter(1, None) {
@@ -218,7 +218,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         if let Some(index) = self.registered {
-            // Else the thread would keep the ring open, and have one place less of its 16.
+            // Otherwise the thread would keep the ring open, and have one registration less of its 16.
             let _ = self
                 .register_call(IORING_UNREGISTER_RING_FDS, &mut RegisteredRing { index, reserved: 0, fd: 0 });
         }
@@ -250,7 +250,7 @@ struct EnterArgument {
     time: u64,
 }
 
-/// Goes down the ladder.
+/// Tries the sets of flags.
 fn set_up() -> io::Result<::io_uring::IoUring> {
     let mut deferred = ::io_uring::IoUring::builder();
     deferred.setup_defer_taskrun().setup_single_issuer().setup_taskrun_flag().setup_submit_all();
@@ -259,9 +259,9 @@ fn set_up() -> io::Result<::io_uring::IoUring> {
     let plain = ::io_uring::IoUring::builder();
 
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
-    for mut rung in [deferred, cooperative, plain] {
+    for mut builder in [deferred, cooperative, plain] {
         let (submissions, completions) = sizes();
-        match rung.setup_clamp().setup_cqsize(completions).build(submissions) {
+        match builder.setup_clamp().setup_cqsize(completions).build(submissions) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
             opened_or_forbidden => return opened_or_forbidden,
         }
@@ -269,7 +269,7 @@ fn set_up() -> io::Result<::io_uring::IoUring> {
     Err(refused)
 }
 
-/// How many submissions and completions fit into the rings.
+/// Returns how many submissions and completions fit into the rings.
 #[cfg(not(feature = "stress"))]
 fn sizes() -> (u32, u32) {
     (SUBMISSIONS, COMPLETIONS)
@@ -302,7 +302,7 @@ fn check_features(parameters: &Parameters) -> io::Result<()> {
     }
 }
 
-/// Asks which operations the kernel has.
+/// Asks the kernel which operations it has.
 fn probe(rings: &::io_uring::IoUring) -> io::Result<Probe> {
     let mut probe = Probe::new();
     rings.submitter().register_probe(&mut probe)?;
