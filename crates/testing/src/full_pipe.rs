@@ -1,13 +1,13 @@
-//! A pipe that takes no more, for a child's standard error that nobody reads.
+//! A full pipe, for a child's standard error that nobody reads.
 
 use std::io::{PipeReader, PipeWriter, Write, pipe};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// Makes a pipe and fills it: who writes to it waits until somebody reads.
+/// Makes a pipe and fills it. A write to it blocks until somebody reads.
 ///
 /// # Panics
-/// If there are no descriptors.
+/// The process has no descriptors left.
 pub fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().expect("a pipe");
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe has this flag");

@@ -1,8 +1,8 @@
-//! What the tests of this workspace share: macros that run a test on every engine, child processes that are the test itself,
-//! a watchdog, and patience.
+//! Shared by the tests of this workspace: macros that run a test on every engine, child processes that run the test again,
+//! a watchdog, and waiting for a condition.
 //!
-//! A test that blocks for ever is the usual way in which a scheduler fails. So every body runs under a [`Watchdog`], which
-//! ends the process and names the test.
+//! A scheduler usually fails by blocking for ever. So every test body runs under a [`Watchdog`], which ends the process and
+//! names the test.
 
 mod full_pipe;
 mod patience;
@@ -24,7 +24,7 @@ pub use sward_engine::for_each_engine;
 pub use tcp::{tcp_listener, tcp_pair};
 pub use watchdog::Watchdog;
 
-/// Makes a test for every engine out of each function: it runs as the main closure of a runtime, with one worker and then
+/// Makes a test for every engine of each function. The function runs as the main closure of a runtime, with one worker and then
 /// with two.
 ///
 /// A function may take the [`EngineKind`] that it runs on, and may return a `Result`, whose error fails the test.
@@ -74,8 +74,8 @@ macro_rules! engine_tests {
     (@body ($engine:ident)) => { body };
 }
 
-/// As [`on_every_engine!`], and also without a runtime: everything in the body is an OS thread then. For what means the
-/// same in both worlds. The functions take no parameter.
+/// Makes the tests of [`on_every_engine!`], and one without a runtime, where every thread in the body is an OS thread. For what
+/// does the same in both. The functions take no parameter.
 ///
 /// ```
 /// sward_testing::everywhere! {
@@ -110,7 +110,7 @@ macro_rules! everywhere {
 /// watchdog.
 ///
 /// # Panics
-/// If the engine does not open, or if the body fails.
+/// The engine does not open, or the body fails.
 pub fn run_on<T: Outcome>(engine: EngineKind, name: &str, body: impl Fn(EngineKind) -> T) {
     for workers in [1, 2] {
         run_with(engine, workers, name, || body(engine));
@@ -120,7 +120,7 @@ pub fn run_on<T: Outcome>(engine: EngineKind, name: &str, body: impl Fn(EngineKi
 /// Runs `body` as the main closure of a runtime with these settings; `name` is for the watchdog.
 ///
 /// # Panics
-/// If the engine does not open, or if the body fails.
+/// The engine does not open, or the body fails.
 pub fn run_with<T: Outcome>(engine: EngineKind, workers: usize, name: &str, body: impl FnOnce() -> T) {
     let what = format!("{name} ({workers} {})", if workers == 1 { "worker" } else { "workers" });
     let _watchdog = Watchdog::start(&what);
@@ -139,7 +139,7 @@ pub fn run_with<T: Outcome>(engine: EngineKind, workers: usize, name: &str, body
 /// Runs `body` without a runtime; `name` is for the watchdog.
 ///
 /// # Panics
-/// If the body fails.
+/// The body fails.
 pub fn run_outside<T: Outcome>(name: &str, body: impl FnOnce() -> T) {
     let _watchdog = Watchdog::start(name);
     body().check(name);

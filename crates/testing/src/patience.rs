@@ -1,25 +1,26 @@
-//! Waiting for what nobody tells: the state of another process, of the kernel, or a number that another thread counts.
+//! Waits for a condition that sends no signal: the state of another process or of the kernel, or a number that another thread
+//! counts.
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before it counts as lost. Generous: the machine may be busy.
+/// The longest wait. It is generous, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The time between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Looks again and again until `holds` says yes. On an OS thread.
+/// Waits on an OS thread until `holds` returns true, which it calls again and again.
 ///
-/// What can be waited for itself (a thread, a message, the end of a process) is not waited for by this.
+/// Do not use it for a thread, a message or the end of a process: wait for the thing itself.
 ///
 /// # Panics
-/// After two minutes, with `what`.
+/// Two minutes are over. The message is `what`.
 #[track_caller]
 pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
-        // Nothing wakes us when it comes true; without a pause we would keep it from doing so.
+        // Nothing wakes us when the condition becomes true. Without a pause, we would keep it from becoming true.
         std::thread::sleep(PAUSE);
     }
 }

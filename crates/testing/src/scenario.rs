@@ -1,13 +1,13 @@
-//! Programs that test themselves from outside: what a process says on its standard error, how it ends, what belongs to it
-//! as a whole. Such a test runs its own program again, as a child that is told by an environment variable what to do.
+//! Tests of a whole process: what it writes to standard error, how it ends, what all its threads share. Such a test runs its own
+//! program again, as a child. An environment variable tells the child what to do.
 
 use std::env;
 use std::process::{Command, Output, Stdio};
 
 use crate::Watchdog;
 
-/// Whether schedules are drawn by a seed (the feature `stress` of `sward`). Then nothing runs in the order in which it became ready, and tests
-/// of just that have nothing to say.
+/// Returns whether a seed determines the schedules (the feature `stress` of `sward`). Threads then do not run in the order in which
+/// they became ready, and a test of that order has to be skipped.
 pub fn is_stressed() -> bool {
     env::var_os("SWARD_STRESS").is_some()
 }
@@ -15,8 +15,8 @@ pub fn is_stressed() -> bool {
 /// Tells a child what it is: the name of a scenario, or of a test.
 const CHILD: &str = "SWARD_TEST_CHILD";
 
-/// What a child process does, and what its parent expects of it. For a program without a harness, whose OS threads a
-/// deadlock's report would count.
+/// What a child process does, and what its parent expects of it. It is for a program without a test harness, whose OS threads a
+/// deadlock report would count.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     name: &'static str,
@@ -34,7 +34,7 @@ impl Scenario {
     /// them. In a child, the child's part of its scenario.
     ///
     /// # Panics
-    /// If a scenario fails.
+    /// A scenario fails.
     pub fn main(scenarios: &[Scenario]) {
         if let Ok(name) = env::var(CHILD) {
             let scenario = scenarios.iter().find(|scenario| scenario.name == name);
@@ -58,7 +58,7 @@ impl Scenario {
     /// A child in this scenario, not started yet: all three streams are pipes, and whatever watches it is switched off.
     ///
     /// # Panics
-    /// If the program does not know its path.
+    /// The program does not know its path.
     pub fn command(&self) -> Command {
         let mut command = this_program_as(self.name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -70,8 +70,8 @@ impl Scenario {
     }
 }
 
-/// Runs the calling test in a process of its own, under a harness: `None` there, what came of it here. `test` is its path
-/// as the harness prints it, and `variables` are set in its environment.
+/// Runs the calling test again in a process of its own, under a harness. Returns `None` in that process and its output here.
+/// `test` is the test's path as the harness prints it; `variables` are set in the environment.
 ///
 /// ```no_run
 /// if let Some(output) = sward_testing::alone("epoll_is_what_was_asked_for", &[("SWARD_ENGINE", "epoll")]) {
@@ -81,7 +81,7 @@ impl Scenario {
 /// ```
 ///
 /// # Panics
-/// If no process can be started.
+/// The process cannot be started.
 pub fn alone(test: &str, variables: &[(&str, &str)]) -> Option<Output> {
     if env::var_os(CHILD).is_some() {
         return None;

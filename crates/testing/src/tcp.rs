@@ -1,21 +1,21 @@
-//! Sockets that nearly every test of the network wants first.
+//! The sockets with which most tests of the network begin.
 
 use sward::net::{SocketAddr, TcpListener, TcpStream};
 
-/// One that listens on a free port of this machine, and where.
+/// Returns a listener on a free port of this machine, and its address.
 ///
 /// # Panics
-/// If the kernel has none.
+/// No port is free.
 pub fn tcp_listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a listener has an address");
     (listener, address)
 }
 
-/// The two ends of a connection: the one that connected, the one that accepted.
+/// Returns the two ends of a connection: the one that connected, and the one that accepted.
 ///
 /// # Panics
-/// If the kernel refuses them.
+/// The kernel refuses the connection.
 pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let (listener, address) = tcp_listener();
     let near = TcpStream::connect(address).expect("somebody listens");

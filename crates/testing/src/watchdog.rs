@@ -1,33 +1,33 @@
-//! Ends the process when a test takes too long. A green thread that waits for ever cannot be told to fail, and neither can the
-//! worker that waits for it; a message and a dead process is what is left.
+//! Ends the process when a test takes too long. Nothing can make a green thread fail that waits for ever, nor the worker that
+//! waits for it. So the watchdog writes a message and aborts.
 
 use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Far beyond what any test takes, on a slow machine with other work, too.
+/// The longest time of a test: far more than any takes, even on a slow and busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// As long as it lives, the time is counted.
+/// Counts the time as long as it lives.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// Dropped to call it off.
+    /// Dropped to stop the watchdog.
     alive: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    /// Starts counting. After 60 s the process aborts, with a message that says `name`.
+    /// Starts to count. After 60 s it writes a message with `name` and aborts the process.
     ///
     /// # Panics
-    /// If no OS thread can be started.
+    /// The OS thread cannot be started.
     pub fn start(name: &str) -> Watchdog {
         let name = name.to_owned();
         let (alive, watched) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                // Not `eprintln!`: the test harness holds that back, and this process has no later.
+                // Not `eprintln!`, which the test harness would hold back until after the abort.
                 let _ = writeln!(std::io::stderr(), "{name}: not over after {} s", LIMIT.as_secs());
                 std::process::abort();
             }
