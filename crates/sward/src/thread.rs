@@ -35,8 +35,9 @@ pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, pani
 /// The new thread first runs when the caller blocks, or earlier on another worker.
 ///
 /// # Panics
-/// If there is no memory for its stack, or the system cannot start an OS thread; [`Builder::spawn`] gives an error instead.
+/// If there is no memory for its stack, or the system cannot start an OS thread; [`Builder::spawn`] returns an error instead.
 ///
+/// # Examples
 /// ```
 /// let thread = sward::thread::spawn(|| "hello".len());
 /// assert_eq!(thread.join().unwrap(), 5);
@@ -50,57 +51,81 @@ where
     Builder::new().spawn(f).expect("failed to spawn thread")
 }
 
-/// Blocks the calling thread for at least `duration`: [`std::thread::sleep`]. A cancellation point.
+/// Blocks the calling thread for at least `duration`: [`std::thread::sleep`].
 ///
-/// Precision: up to 66 µs later than asked; up to 1 ms more when many timers are pending on the worker (1 µs for each), since to wake
-/// it costs as much as many timers, so they fire together; and as much later as the worker is busy.
+/// It returns up to 66 µs late. When many timers are pending on the worker, they fire together to save wake-ups, which adds 1 µs for each
+/// and 1 ms at most. A worker that is busy adds as long as it is busy.
+///
+/// # Cancellation
+/// This is a cancellation point.
 pub fn sleep(duration: Duration) {
     wait::sleep(duration);
 }
 
-/// As [`sleep`], in milliseconds: [`std::thread::sleep_ms`]. A cancellation point.
+/// Blocks as [`sleep`] does, for a number of milliseconds: [`std::thread::sleep_ms`].
+///
+/// # Cancellation
+/// This is a cancellation point.
 #[deprecated(note = "replaced by `sleep`, as in std")]
 pub fn sleep_ms(milliseconds: u32) {
     sleep(Duration::from_millis(milliseconds.into()));
 }
 
-/// Blocks the calling thread until at least `deadline`. A cancellation point.
+/// Blocks the calling thread until at least `deadline`.
+///
+/// # Cancellation
+/// This is a cancellation point.
 pub fn sleep_until(deadline: Instant) {
     sleep(deadline.saturating_duration_since(Instant::now()));
 }
 
-/// Lets every thread run that is ready, then goes on: [`std::thread::yield_now`]. A cancellation point.
+/// Lets every thread run that is ready, then returns: [`std::thread::yield_now`].
+///
+/// # Cancellation
+/// This is a cancellation point.
 #[inline(always)]
 pub fn yield_now() {
     wait::yield_now();
 }
 
 /// Blocks until the calling thread's token is there, and takes it: [`std::thread::park`]. As there, it may also return
-/// for no reason. A cancellation point.
+/// for no reason.
+///
+/// # Cancellation
+/// This is a cancellation point.
 #[inline(always)]
 pub fn park() {
     wait::user_park(None);
 }
 
-/// Blocks until the calling thread's token is there or `duration` is over: [`std::thread::park_timeout`]. A cancellation point.
+/// Blocks until the calling thread's token is there or `duration` is over: [`std::thread::park_timeout`].
+///
+/// # Cancellation
+/// This is a cancellation point.
 pub fn park_timeout(duration: Duration) {
     wait::user_park(Instant::now().checked_add(duration));
 }
 
-/// As [`park_timeout`], in milliseconds: [`std::thread::park_timeout_ms`]. A cancellation point.
+/// Blocks as [`park_timeout`] does, for a number of milliseconds at most: [`std::thread::park_timeout_ms`].
+///
+/// # Cancellation
+/// This is a cancellation point.
 #[deprecated(note = "replaced by `park_timeout`, as in std")]
 pub fn park_timeout_ms(milliseconds: u32) {
     park_timeout(Duration::from_millis(milliseconds.into()));
 }
 
-/// A handle to the calling thread: [`std::thread::current`].
+/// Returns a handle to the calling thread: [`std::thread::current`].
 pub fn current() -> Thread {
     Thread(with_current_task(Arc::clone))
 }
 
-/// Every green thread that has started and not ended: who it is, what it does, where it was spawned. Of the calling thread's runtime;
-/// on an OS thread, of all runtimes of the process. A worker that does not switch for a second is left out.
+/// Returns a snapshot of every green thread that has started and not ended: who it is, what it does, where it was spawned.
 ///
+/// Inside a runtime these are the runtime's threads; on any other OS thread, those of all runtimes of the process. The threads of a worker
+/// that does not switch for a second are left out.
+///
+/// # Examples
 /// ```
 /// // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
 /// let names = unsafe {
@@ -119,7 +144,7 @@ pub fn all() -> Vec<Snapshot> {
     crate::diagnosis::all_threads()
 }
 
-/// How many green threads have started and not ended, in the calling thread's runtime; on an OS thread, 0.
+/// Returns how many green threads of the calling thread's runtime have started and not ended; outside a runtime, 0.
 pub fn count() -> usize {
     Worker::with_current(|worker, _| worker.shared().live()).unwrap_or(0)
 }
@@ -143,9 +168,11 @@ pub fn is_cancelled() -> bool {
     with_current_task(|task| task.is_cancelled())
 }
 
-/// Runs `f` to its end, whoever [cancels](JoinHandle::cancel) the thread meanwhile: the cancel is delivered at the first blocking call
-/// after it.
+/// Runs `f` to its end, even if the thread is [cancelled](JoinHandle::cancel) meanwhile.
 ///
+/// The cancel is delivered at the first blocking call after `f`.
+///
+/// # Examples
 /// ```
 /// let total = sward::thread::shield(|| 1 + 1);
 /// assert_eq!(total, 2);
@@ -174,23 +201,23 @@ impl Thread {
         &self.0
     }
 
-    /// Leaves the thread its token, and wakes it if it is in [`park`]. From any thread.
+    /// Gives the thread its token, and wakes it if it is in [`park`]. Any thread may call this.
     #[inline]
     pub fn unpark(&self) {
         self.0.give_token();
     }
 
-    /// The thread's identity.
+    /// Returns the thread's identity.
     pub fn id(&self) -> ThreadId {
         ThreadId(self.0.id())
     }
 
-    /// The name that its [`Builder`] gave it. The main thread's is "main".
+    /// Returns the name that its [`Builder`] gave it. The main thread's is "main".
     pub fn name(&self) -> Option<&str> {
         self.0.name()
     }
 
-    /// Where it was spawned.
+    /// Returns where it was spawned.
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.0.spawned_at()
     }

@@ -68,7 +68,7 @@ fn await_completion(task: &Arc<Task>, deadline: Option<Instant>) -> bool {
 pub struct JoinHandle<T>(pub(super) Joiner<'static, T>);
 
 impl<T> JoinHandle<T> {
-    /// The thread.
+    /// Returns a handle to the thread.
     pub fn thread(&self) -> &Thread {
         &self.0.thread
     }
@@ -103,8 +103,8 @@ impl<T> JoinHandle<T> {
         if await_completion(self.0.task(), deadline) { Ok(self.join()) } else { Err(self) }
     }
 
-    /// Whether the thread is over, so that [`join`](JoinHandle::join) would not wait. Who asks [again and
-    /// again](crate::sync#loops-that-try) lets others run.
+    /// Returns whether the thread has ended, so that [`join`](JoinHandle::join) would not wait. [A loop that
+    /// asks](crate::sync#loops-that-try) lets others run.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
@@ -112,9 +112,9 @@ impl<T> JoinHandle<T> {
     /// Asks the thread to end. Does not wait for it.
     ///
     /// Its blocking call, or its next one, unwinds: destructors run, no panic message is printed, locks are not
-    /// poisoned, and [`join`](JoinHandle::join) gives [`Cancelled`](super::Cancelled). A thread that has not started
+    /// poisoned, and [`join`](JoinHandle::join) returns [`Cancelled`](super::Cancelled). A thread that has not started
     /// never does. The request is sticky: a `catch_unwind` that swallows it meets it again at the next blocking call.
-    /// A thread that never blocks can ask [`is_cancelled`](super::is_cancelled). An OS thread (spawned outside a
+    /// A thread that never blocks can call [`is_cancelled`](super::is_cancelled). An OS thread (spawned outside a
     /// runtime) is reached when it waits for another thread or sleeps, not when it waits for I/O.
     ///
     /// # Aborts

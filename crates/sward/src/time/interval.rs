@@ -4,18 +4,19 @@ use std::time::{Duration, Instant};
 
 use crate::thread;
 
-/// Ticks every so often: made by [`interval`].
+/// Ticks at equal distances. [`interval`] makes it.
 #[derive(Clone, Debug)]
 pub struct Interval {
     next: Instant,
     period: Duration,
 }
 
-/// Ticks at once, and then every `period`.
+/// Returns an [`Interval`] that ticks at once, and then every `period`.
 ///
 /// # Panics
 /// If `period` is zero.
 ///
+/// # Examples
 /// ```
 /// use sward::time::{Duration, interval};
 /// let mut ticks = interval(Duration::from_millis(1));
@@ -28,8 +29,12 @@ pub fn interval(period: Duration) -> Interval {
 }
 
 impl Interval {
-    /// Waits for the next tick and says when it was due. Ticks that were missed come at once, one by one, so their
-    /// number is right over time; [`Interval::skip_missed`] drops them. A cancellation point.
+    /// Waits for the next tick, and returns when it was due.
+    ///
+    /// Ticks that were missed come at once, one by one, so their number is right over time; [`Interval::skip_missed`] drops them.
+    ///
+    /// # Cancellation
+    /// This is a cancellation point.
     pub fn tick(&mut self) -> Instant {
         let due = self.next;
         thread::sleep_until(due);
@@ -37,7 +42,7 @@ impl Interval {
         due
     }
 
-    /// Forgets the ticks that are overdue: the next one is in the future.
+    /// Drops the ticks that are overdue, so that the next one is in the future.
     pub fn skip_missed(&mut self) {
         let now = Instant::now();
         while self.next <= now {
@@ -45,7 +50,7 @@ impl Interval {
         }
     }
 
-    /// The distance between ticks.
+    /// Returns the time between two ticks.
     pub fn period(&self) -> Duration {
         self.period
     }
