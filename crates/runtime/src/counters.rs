@@ -4,7 +4,6 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::shared::Shared;
 use super::task::Task;
 
 /// Written by the owning worker, read by anyone.
@@ -66,18 +65,17 @@ impl Counters {
         self.phase.load(Ordering::Relaxed) == phase::AWAKE
     }
 
-    /// The green thread that was resumed last, if it is not over. From any thread. `None`, too, if the
-    /// runtime is not watched, since then the worker does not take care that it is there.
-    pub fn last_resumed(&self, shared: &Shared) -> Option<Arc<Task>> {
-        if !shared.is_watched() {
-            return None;
-        }
+    /// Returns the green thread that was resumed last, if it is not over. From any thread.
+    ///
+    /// # Safety
+    /// The runtime is watched, so the worker calls [`Counters::forget_last_resumed`] before it lets go of a thread.
+    pub(crate) unsafe fn last_resumed(&self) -> Option<Arc<Task>> {
         let _inspection = self.inspection.lock().unwrap_or_else(PoisonError::into_inner);
         let task = self.last_resumed.load(Ordering::Acquire);
         if task.is_null() {
             return None;
         }
-        // SAFETY: the worker's own reference is alive: before it goes, the worker makes the pointer null and takes the lock. It
+        // SAFETY: the caller promises that the runtime is watched, so the worker's own reference is alive: before it goes, the worker makes the pointer null and takes the lock. It
         // has not done so before we did, or we would have seen null; and it cannot as long as we hold the lock.
         unsafe {
             Arc::increment_strong_count(task);

@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
-use super::task::Task;
+use super::task::{Local, Task};
 use super::worker::Worker;
 
 thread_local! {
@@ -51,6 +51,14 @@ pub fn with_current_task<R>(action: impl FnOnce(&Arc<Task>) -> R) -> R {
     // SAFETY: the worker holds a reference while a green thread runs, `HERE` one as long as the OS thread does, and this one is
     // not dropped.
     action(&ManuallyDrop::new(unsafe { Arc::from_raw(task) }))
+}
+
+/// Lends the calling thread's task, green or not, and the part of it that only the thread and its worker touch.
+#[inline]
+#[track_caller]
+pub fn with_local<R>(action: impl FnOnce(&Arc<Task>, &Local) -> R) -> R {
+    // SAFETY: it is the calling thread's own task, which has started and is not over while the thread runs `action`.
+    with_current_task(|task| action(task, unsafe { task.local() }))
 }
 
 /// Lends the task of the calling OS thread if it has one already. For a panic hook, which should not make one.

@@ -13,7 +13,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::current::with_current_task;
+use super::current::with_local;
 use super::task::Local;
 use super::timers::Timer;
 use super::unwinding::{Interruption, depth};
@@ -87,9 +87,7 @@ where
     F: FnOnce() -> T,
 {
     let Some(at) = Instant::now().checked_add(duration) else { return Ok(f()) };
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task, here and below.
-        let local = unsafe { task.local() };
+    with_local(|task, local| {
         let deadline = Deadline {
             at,
             outer: local.deadline.get(),
@@ -180,9 +178,8 @@ pub fn is_interruption(payload: &(dyn std::any::Any + Send)) -> bool {
 
 /// How long is left of the nearest deadline that the calling thread is under; `None`: it is under none.
 pub fn remaining() -> Option<Duration> {
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        let nearest = chain(unsafe { task.local() }).map(|deadline| deadline.at).min();
+    with_local(|_, local| {
+        let nearest = chain(local).map(|deadline| deadline.at).min();
         nearest.map(|at| at.saturating_duration_since(Instant::now()))
     })
 }

@@ -40,7 +40,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How long, if nothing at all has been written since somebody else waited as long as that.
 const FLUSH_MAX_STUCK: Duration = Duration::from_millis(100);
 
-static STATE: Mutex<State> = Mutex::new(State {
+static QUEUE: Mutex<ReportQueue> = Mutex::new(ReportQueue {
     queue: VecDeque::new(),
     bytes: 0,
     lost: 0,
@@ -55,7 +55,7 @@ static ARRIVED: Condvar = Condvar::new();
 /// A report has been handled.
 static HANDLED: Condvar = Condvar::new();
 
-struct State {
+struct ReportQueue {
     queue: VecDeque<String>,
     /// In the queue and being written.
     bytes: usize,
@@ -137,7 +137,7 @@ pub fn is_open() -> bool {
 }
 
 /// Starts the OS thread. False: the system has none.
-fn start_writer(state: &mut State) -> bool {
+fn start_writer(state: &mut ReportQueue) -> bool {
     let started = thread::Builder::new().name(THREAD.into()).spawn(write_reports).is_ok();
     if started {
         // In the child of a fork, what its parent had not written is the parent's.
@@ -227,6 +227,6 @@ fn flush_at_exit() {
     });
 }
 
-fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, ReportQueue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -149,6 +149,12 @@ impl Shared {
         &self.workers[worker].counters
     }
 
+    /// Returns the green thread that a worker resumed last, if it is not over and the runtime is watched. From any thread.
+    pub fn last_resumed(&self, worker: usize) -> Option<Arc<Task>> {
+        // SAFETY: `then` calls this only if the runtime is watched.
+        self.is_watched().then(|| unsafe { self.counters(worker).last_resumed() }).flatten()
+    }
+
     /// Reservations of the worker that other workers have released.
     pub(crate) fn released(&self, worker: usize) -> &Released {
         &self.workers[worker].released

@@ -15,7 +15,7 @@ use std::num::NonZeroU64;
 
 use sward_coroutine::{attach_panics, detach_panics, panic_count};
 
-use super::current::with_current_task;
+use super::current::with_local;
 use super::task::Local;
 
 /// A thread's marks. Touched by the thread itself, and by its worker while it is suspended.
@@ -66,11 +66,7 @@ pub(crate) fn depth(local: &Local) -> u32 {
 /// Whether the calling thread unwinds because it was cancelled or its time was over, and not because it panicked.
 #[cold]
 pub fn is_interrupted() -> bool {
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        let local = unsafe { task.local() };
-        std::thread::panicking() && local.unwinding.interruptions.get() > 0
-    })
+    with_local(|_, local| std::thread::panicking() && local.unwinding.interruptions.get() > 0)
 }
 
 /// Marks a thread as one that a cancel or a timeout unwinds, as long as it lives: it is part of the payload. Dropped on another
@@ -82,9 +78,8 @@ pub struct Interruption {
 impl Interruption {
     /// The calling thread is about to be unwound.
     pub(crate) fn begin() -> Interruption {
-        with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task.
-            let interruptions = &unsafe { task.local() }.unwinding.interruptions;
+        with_local(|task, local| {
+            let interruptions = &local.unwinding.interruptions;
             interruptions.set(interruptions.get() + 1);
             Interruption { thread: task.id() }
         })
@@ -93,12 +88,17 @@ impl Interruption {
 
 impl Drop for Interruption {
     fn drop(&mut self) {
-        with_current_task(|task| {
+        with_local(|task, local| {
             if task.id() == self.thread {
-                // SAFETY: it is the calling thread's own task.
-                let interruptions = &unsafe { task.local() }.unwinding.interruptions;
+                let interruptions = &local.unwinding.interruptions;
                 interruptions.set(interruptions.get() - 1);
             }
         });
     }
+}
+
+/// Returns whether a cancel may unwind the thread from where it is. The thread's, or its worker's.
+#[inline]
+pub(crate) fn is_open_to_cancel(local: &Local) -> bool {
+    local.shields.get() == 0 && !local.unwinding.is_suspended() && !std::thread::panicking()
 }

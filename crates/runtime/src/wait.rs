@@ -26,11 +26,12 @@ use std::time::{Duration, Instant};
 
 use sward_engine::{Operation, Request, Submitted, perform_blocking};
 
-use super::current::with_current_task;
+use super::current::{with_current_task, with_local};
 use super::deadline::{self, Cancelled};
 use super::pending_panic;
 use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
+use super::unwinding::is_open_to_cancel;
 use super::worker::Worker;
 
 /// Whether a blocking call would suspend a green thread here (and not hold up an OS thread).
@@ -68,12 +69,6 @@ fn deliver_asked(task: &Task, local: &Local) {
         local.expired.set(false);
         panic!("{report}");
     }
-}
-
-/// Whether a cancel may unwind the thread from where it is. The thread's, or its worker's.
-#[inline]
-pub(crate) fn is_open_to_cancel(local: &Local) -> bool {
-    local.shields.get() == 0 && !local.unwinding.is_suspended() && !std::thread::panicking()
 }
 
 /// Whether the thread, which is the calling one, is to wait for nothing any more, since it unwinds and has been asked again.
@@ -271,9 +266,7 @@ pub fn park_in_list(deadline: Option<Instant>) {
 
 #[cold]
 fn block_quietly(deadline: Option<Instant>) {
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        let local = unsafe { task.local() };
+    with_local(|task, local| {
         task.block(false, deadline::nearest(local, deadline));
         deadline::look_at_clock(local);
     });
@@ -282,11 +275,7 @@ fn block_quietly(deadline: Option<Instant>) {
 /// Whether a cancellation point would unwind the calling thread here.
 #[inline]
 pub fn is_cancel_due() -> bool {
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        let local = unsafe { task.local() };
-        is_asked(task, local) && is_due(task, local)
-    })
+    with_local(|task, local| is_asked(task, local) && is_due(task, local))
 }
 
 #[cold]
@@ -299,9 +288,7 @@ fn is_due(task: &Task, local: &Local) -> bool {
 
 /// Parks one that holds up its OS thread.
 fn block(user: bool, deadline: Option<Instant>) {
-    with_current_task(|task| {
-        // SAFETY: it is the calling thread's own task.
-        let local = unsafe { task.local() };
+    with_local(|task, local| {
         deadline::look_at_clock(local);
         deliver(task);
         task.block(user, deadline::nearest(local, deadline));

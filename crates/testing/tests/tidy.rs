@@ -35,6 +35,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/runtime/src/message.rs",
     "crates/runtime/src/run_queue.rs",
     "crates/runtime/src/reason.rs",
+    "crates/runtime/src/shared.rs",
     "crates/runtime/src/task.rs",
     "crates/runtime/src/timers.rs",
     "crates/runtime/src/unwinding.rs",

@@ -12,7 +12,7 @@ use crate::hooks::hooks;
 use crate::message::Message;
 use crate::offload;
 use crate::task::{Local, Task, Waiting};
-use crate::wait::is_open_to_cancel;
+use crate::unwinding::is_open_to_cancel;
 
 /// After how many such ticks without any switch it gives up: 5 s, in which an OS thread may still wake somebody.
 const QUIET_TICKS: u32 = 50;

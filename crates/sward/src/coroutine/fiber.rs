@@ -43,7 +43,7 @@ use sward_coroutine::{
     Coroutine, OverflowReport, OverflowWatch, Stack, StackPool, Suspender, watch_overflow,
 };
 
-use crate::runtime::current::with_current_task;
+use crate::runtime::current::{with_current_task, with_local};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::worker::Worker;
 
@@ -277,11 +277,7 @@ pub(super) fn this_thread() -> NonZeroU64 {
 
 impl Surroundings {
     fn now() -> Surroundings {
-        with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task.
-            let local = unsafe { task.local() };
-            Surroundings { deadline: local.deadline.get(), shields: local.shields.get() }
-        })
+        with_local(|_, local| Surroundings { deadline: local.deadline.get(), shields: local.shields.get() })
     }
 }
 

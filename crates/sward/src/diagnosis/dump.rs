@@ -85,7 +85,7 @@ fn heading(snapshot: &RuntimeSnapshot) -> String {
     );
     for &worker in silent {
         let _ = write!(text, "worker {worker} does not answer, since it does not switch");
-        if let Some(task) = shared.counters(worker).last_resumed(shared) {
+        if let Some(task) = shared.last_resumed(worker) {
             let _ = write!(text, ": it runs {}", Named(&task));
         }
         text.push('\n');

@@ -64,7 +64,7 @@ fn report(worker: usize, shared: &Shared, stalled_for: Duration) -> String {
 /// Which green thread a worker runs that does not switch, and what the kernel says that it does.
 pub(super) fn what_holds_up(worker: usize, shared: &Shared) -> String {
     let counters = shared.counters(worker);
-    let doing = match counters.last_resumed(shared) {
+    let doing = match shared.last_resumed(worker) {
         Some(task) => Named(&task).to_string(),
         None => String::from("the scheduler"),
     };

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::hash_map::Entry;
 
-use crate::runtime::current::with_current_task;
+use crate::runtime::current::with_local;
 
 /// A value of which each thread has its own, made when the thread first asks for it and dropped at the thread's end.
 ///
@@ -37,10 +37,10 @@ impl<T: 'static> Local<T> {
     /// Lends the calling thread's value. `f` may block.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         let key = (&raw const *self).addr();
-        with_current_task(|task| {
-            // SAFETY: it is the calling thread's own task; nothing of it is borrowed while `make` or `f` run but the value's box,
-            // which stays where it is until the thread ends.
-            let storage = unsafe { task.local() }.storage.get();
+        with_local(|_, local| {
+            // Nothing of the storage is borrowed while `make` or `f` run but the value's box, which stays where it is until the
+            // thread ends.
+            let storage = local.storage.get();
             // SAFETY: the map is this thread's, and borrowed for the length of one expression, which runs nothing of the user's.
             let values = || unsafe { (*storage).get_or_insert_default() };
             if !values().contains_key(&key) {
