@@ -19,7 +19,7 @@
 //!
 //! A thread that is cancelled, or whose [time is over](crate::time::timeout), while it holds a guard unwinds, and the guard unlocks. As it does
 //! so at blocking calls only, and as most code does not leave data half changed across one, this does not poison the lock: the next
-//! thread finds the data as they were at that call. **Whoever breaks an invariant and blocks before mending it** (moves money out of one
+//! thread finds the data as they were at that call. **Code that breaks an invariant and blocks before it mends it** (moves money out of one
 //! account, writes a log line to a socket, moves it into the other) has three ways to be safe:
 //!
 //! - to do what blocks before or after the change, not in between;

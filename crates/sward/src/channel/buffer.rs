@@ -83,14 +83,14 @@ impl<T> Buffer<T> {
     /// Moves `message` behind all others. There must be a slot.
     #[inline]
     pub(super) fn push_back(&mut self, message: &mut Option<T>) {
-        debug_assert!(self.has_slot(), "who pushes has grown it");
+        debug_assert!(self.has_slot(), "the buffer has grown before a push");
         move_message(message, self.slot(self.len));
         self.len += 1;
     }
 
     /// Moves `message` before all others. There must be a slot.
     pub(super) fn push_front(&mut self, message: &mut Option<T>) {
-        debug_assert!(self.has_slot(), "who pushes has grown it");
+        debug_assert!(self.has_slot(), "the buffer has grown before a push");
         self.first = self.first.checked_sub(1).unwrap_or(self.slots.len() - 1);
         move_message(message, self.slot(0));
         self.len += 1;

@@ -1,5 +1,5 @@
-//! What stands behind the receivers that [`after`](super::after), [`at`](super::at) and [`tick`](super::tick)
-//! give: no channel, only a time at which the next message is due.
+//! The source behind the receivers of [`after`](super::after), [`at`](super::at) and [`tick`](super::tick): no channel,
+//! only the time at which the next message is due.
 
 use std::time::{Duration, Instant};
 

@@ -72,7 +72,7 @@ impl<T> Exchange<T> {
         !self.state.lock().has_room()
     }
 
-    /// Locks for who may push a message into the buffer.
+    /// Locks, with room in the buffer's memory for one more message.
     #[inline]
     fn lock_to_push(&self) -> SpinGuard<'_, ChannelState<T>> {
         let state = self.state.lock();
@@ -252,7 +252,7 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// Who was promised a message waits for it, except if a cancel is due: the select that promised it may be forgotten.
+    /// A receiver that was promised a message waits for it, except if a cancel is due: the select that promised it may be forgotten.
     #[inline(always)]
     #[track_caller]
     fn sleep_receiving(&self, key: Key, deadline: Option<Instant>) -> (SpinGuard<'_, ChannelState<T>>, End) {

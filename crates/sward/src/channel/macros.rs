@@ -3,6 +3,7 @@
 
 /// Waits for the first of several channel operations, and runs its case: crossbeam's `select!`.
 ///
+/// # Examples
 /// ```
 /// use std::time::Duration;
 /// use sward::channel::{bounded, select, unbounded};

@@ -57,10 +57,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives; waits for a message. A cancellation point if it has to wait.
+    /// Waits for a message, and returns it.
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
@@ -72,10 +75,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Receives as [`recv`](Receiver::recv) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         let mut message = None;
@@ -86,11 +92,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
-    /// wait.
+    /// Receives as [`recv`](Receiver::recv) does, but waits until `deadline` at most.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         let mut message = None;

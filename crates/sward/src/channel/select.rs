@@ -118,6 +118,7 @@ pub(super) trait SelectHandle {
 /// Waits for the first of several channel operations: crossbeam's `Select`. For a set of operations that is
 /// known when the program is written, [`select!`](super::select) is easier.
 ///
+/// # Examples
 /// ```
 /// use sward::channel::{Select, unbounded};
 /// let (_first_sender, first) = unbounded::<i32>();
@@ -227,28 +228,34 @@ impl<'a> Select<'a> {
         self.run(Patience::None).ok_or(TrySelectError)
     }
 
-    /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none. A
-    /// cancellation point if it has to wait.
+    /// Waits until one of the operations can go on, and starts it. Waits for ever if there is none.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.run(Patience::Endless).expect("endless patience ends with an operation")
     }
 
-    /// As [`select`](Select::select), but waits for at most `timeout`. A cancellation point if it has to
-    /// wait.
+    /// Selects as [`select`](Select::select) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// If the time was over.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
         self.run(Patience::of(timeout)).ok_or(SelectTimeoutError)
     }
 
-    /// As [`select`](Select::select), but waits until `deadline` at most. A cancellation point if it has to
-    /// wait.
+    /// Selects as [`select`](Select::select) does, but waits until `deadline` at most.
     ///
     /// # Errors
     /// If the time was over.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn select_deadline(
         &mut self,
@@ -265,27 +272,34 @@ impl<'a> Select<'a> {
         self.wait_ready(Patience::None).ok_or(TryReadyError)
     }
 
-    /// Waits until one of the operations can go on, probably, and gives its index, without starting it. A
-    /// cancellation point if it has to wait.
+    /// Waits until one of the operations can probably go on, and returns its index without starting it.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn ready(&mut self) -> usize {
         self.wait_ready(Patience::Endless).expect("endless patience ends with an operation")
     }
 
-    /// As [`ready`](Select::ready), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Waits as [`ready`](Select::ready) does, but for `timeout` at most.
     ///
     /// # Errors
     /// If the time was over.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
         self.wait_ready(Patience::of(timeout)).ok_or(ReadyTimeoutError)
     }
 
-    /// As [`ready`](Select::ready), but waits until `deadline` at most. A cancellation point if it has to
-    /// wait.
+    /// Waits as [`ready`](Select::ready) does, but until `deadline` at most.
     ///
     /// # Errors
     /// If the time was over.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
         self.wait_ready(Patience::Until(deadline)).ok_or(ReadyTimeoutError)

@@ -39,11 +39,14 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends; waits until there is room, or (capacity 0) until a receiver takes the message. A cancellation
-    /// point if it has to wait: then the message is dropped and not received.
+    /// Waits until there is room, or (capacity 0) until a receiver takes the message, and sends it.
     ///
     /// # Errors
     /// The message, if there is no receiver any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait: then the message is
+    /// dropped and not received.
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
@@ -52,10 +55,13 @@ impl<T> Sender<T> {
         if sent.is_ok() { Ok(()) } else { give_back(message) }
     }
 
-    /// As [`send`](Sender::send), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Sends as [`send`](Sender::send) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// The message, if the time was over or there is no receiver any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn send_timeout(&self, message: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
         let mut message = Some(message);
@@ -67,10 +73,13 @@ impl<T> Sender<T> {
         }
     }
 
-    /// As [`send`](Sender::send), but waits until `deadline` at most. A cancellation point if it has to wait.
+    /// Sends as [`send`](Sender::send) does, but waits until `deadline` at most.
     ///
     /// # Errors
     /// The message, if the time was over or there is no receiver any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         let mut message = Some(message);

@@ -57,9 +57,9 @@ pub(super) enum Incoming {
     Awaited,
     Message,
     Disconnected,
-    /// Who had promised a message has none.
+    /// The sender that had promised a message has none.
     Broken,
-    /// Who was promised a message does not want it; the sender removes the entry.
+    /// The receiver that was promised a message does not want it; the sender removes the entry.
     Unwanted,
 }
 
@@ -289,7 +289,7 @@ impl<T> ChannelState<T> {
         self.sending.push_back(Sending { claim, outgoing })
     }
 
-    /// Keeps the box of an entry that has been removed for the next select. Gives what is to be dropped, after unlocking.
+    /// Keeps the box of an entry that has been removed for the next select. Returns what the caller drops after unlocking.
     #[inline]
     pub(super) fn recycle(&mut self, mut removed: Receiving<T>) -> Receiving<T> {
         if self.spare.is_none()

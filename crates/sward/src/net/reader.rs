@@ -24,6 +24,7 @@ const OWN_BYTES: usize = 16 * 1024;
 /// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop. A reader that is forgotten
 /// ([`mem::forget`](std::mem::forget)) goes on taking until then, or until the stream is dropped.
 ///
+/// # Examples
 /// ```
 /// use std::io::{BufRead, Write};
 /// use sward::{net::{TcpListener, TcpStream}, thread};

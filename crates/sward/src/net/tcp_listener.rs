@@ -28,8 +28,9 @@ impl TcpListener {
     /// Listens on the first of the addresses that can be had: [`std::net::TcpListener::bind`]. Port 0 is any free one.
     ///
     /// # Errors
-    /// The last address's error; `InvalidInput` if there is none.
+    /// The error of the last address that was tried; `InvalidInput` if there is no address.
     ///
+    /// # Examples
     /// ```
     /// let listener = sward::net::TcpListener::bind("127.0.0.1:0")?;
     /// assert_ne!(listener.local_addr()?.port(), 0);
@@ -42,28 +43,34 @@ impl TcpListener {
         Ok(TcpListener { socket: Socket::new(&inner), inner })
     }
 
-    /// Its own address.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `ENOBUFS` if the kernel has no memory left.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
 
-    /// Another handle to the same socket. Modes are shared.
+    /// Returns another handle to the same socket. Modes are shared.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// `EMFILE` or `ENFILE` if no descriptor is left.
     pub fn try_clone(&self) -> io::Result<TcpListener> {
         let inner = self.inner.try_clone()?;
         Ok(TcpListener { socket: self.socket.new_clone(&inner), inner })
     }
 
-    /// Waits for a connection and takes it, with the peer's address. A cancellation point.
+    /// Waits for a connection and takes it, with the peer's address.
     ///
     /// # Errors
-    /// The kernel's: the connection may have been reset already, or no descriptor may be left. Most pass, so a server goes
-    /// on.
+    /// - `WouldBlock` in non-blocking mode, if there is no connection.
+    /// - `ConnectionAborted` if the client has reset the connection already.
+    /// - `EMFILE` or `ENFILE` if no descriptor is left.
+    ///
+    /// Most are temporary, so a server logs them and goes on.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         if self.socket.nonblocking() {
             let (stream, address) = self.inner.accept()?;
@@ -86,28 +93,28 @@ impl TcpListener {
     /// Sets `IP_TTL`, in hops.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `InvalidInput` if `ttl` is not in 1..=255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
 
-    /// `IP_TTL`, in hops.
+    /// Returns `IP_TTL`, in hops.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn ttl(&self) -> io::Result<u32> {
         self.inner.ttl()
     }
 
-    /// The pending error of the socket, and takes it away.
+    /// Returns the pending error of the socket, and clears it.
     ///
     /// # Errors
-    /// The kernel's, of asking.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.take_error()
     }
 
-    /// Whether [`accept`](TcpListener::accept) gives `WouldBlock` instead of waiting. Shared by clones.
+    /// Sets whether [`accept`](TcpListener::accept) fails with `WouldBlock` instead of waiting. Shared by clones.
     ///
     /// # Errors
     /// None; std's signature has them.

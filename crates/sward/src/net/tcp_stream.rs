@@ -15,6 +15,7 @@ use crate::runtime::wait;
 /// Reading, writing and connecting are cancellation points. If a cancel or a timeout meets bytes that have arrived, the
 /// bytes win: nothing is lost.
 ///
+/// # Examples
 /// ```
 /// use std::io::{Read, Write};
 /// use sward::{net::{TcpListener, TcpStream}, thread};
@@ -34,10 +35,13 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to the first of the addresses that answers: [`std::net::TcpStream::connect`]. A cancellation point.
+    /// Connects to the first of the addresses that answers: [`std::net::TcpStream::connect`].
     ///
     /// # Errors
-    /// The last address's error; `InvalidInput` if there is none.
+    /// The error of the last address that was tried; `InvalidInput` if there is no address.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
         try_each(addr, |address| {
             if wait::is_green() {
@@ -48,10 +52,14 @@ impl TcpStream {
         })
     }
 
-    /// Connects to one address, in `timeout` at most. A cancellation point.
+    /// Connects to one address, in `timeout` at most.
     ///
     /// # Errors
-    /// `TimedOut` if the time is over, `InvalidInput` if it is zero, otherwise the kernel's.
+    /// `TimedOut` if the time is over, `InvalidInput` if it is zero, `ConnectionRefused` if nobody listens there,
+    /// `NetworkUnreachable` or `HostUnreachable` if no route leads there.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         if !wait::is_green() {
             return std::net::TcpStream::connect_timeout(addr, timeout).map(TcpStream::from_fresh);
@@ -75,40 +83,40 @@ impl TcpStream {
         TcpStream { socket: Socket::new(&inner), inner }
     }
 
-    /// The other end's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
-    /// `NotConnected`, or the kernel's.
+    /// `NotConnected` if the socket has no peer, or no longer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
 
-    /// Its own address.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `ENOBUFS` if the kernel has no memory left.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
 
-    /// Ends one direction or both, for all clones. Whoever waits for it goes on.
+    /// Ends one direction or both, for all clones. Threads that wait for it go on.
     ///
     /// # Errors
-    /// `NotConnected`, or the kernel's.
+    /// `NotConnected` if the connection is not there, or no longer.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.inner.shutdown(how)
     }
 
-    /// Another handle to the same connection. Timeouts and modes are shared.
+    /// Returns another handle to the same connection. Timeouts and modes are shared.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// `EMFILE` or `ENFILE` if no descriptor is left.
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         let inner = self.inner.try_clone()?;
         Ok(TcpStream { socket: self.socket.new_clone(&inner), inner })
     }
 
-    /// How long a read waits at most, before it gives `WouldBlock`; `None`: without limit. Shared by clones.
+    /// Sets how long a read waits before it fails with `WouldBlock`; `None` means without limit. Shared by clones.
     ///
     /// # Errors
     /// `InvalidInput` if it is zero.
@@ -118,7 +126,7 @@ impl TcpStream {
         Ok(())
     }
 
-    /// How long a write waits at most, before it gives `WouldBlock`; `None`: without limit. Shared by clones.
+    /// Sets how long a write waits before it fails with `WouldBlock`; `None` means without limit. Shared by clones.
     ///
     /// # Errors
     /// `InvalidInput` if it is zero.
@@ -128,26 +136,29 @@ impl TcpStream {
         Ok(())
     }
 
-    /// See [`set_read_timeout`](TcpStream::set_read_timeout). In the kernel's rounding.
+    /// Returns the [read timeout](TcpStream::set_read_timeout), as the kernel has rounded it.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
         self.inner.read_timeout()
     }
 
-    /// See [`set_write_timeout`](TcpStream::set_write_timeout). In the kernel's rounding.
+    /// Returns the [write timeout](TcpStream::set_write_timeout), as the kernel has rounded it.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
         self.inner.write_timeout()
     }
 
-    /// Reads what the next read will read again. Waits for it. A cancellation point.
+    /// Receives data without consuming it: the next read returns it again. Waits until there is some.
     ///
     /// # Errors
-    /// As a read's.
+    /// The same as `read`'s: `WouldBlock` if the read timeout is over, `ConnectionReset` if the peer has reset the connection.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         if self.socket.suspends() { self.socket.receive(buf, libc::MSG_PEEK) } else { self.inner.peek(buf) }
     }
@@ -164,15 +175,15 @@ impl TcpStream {
     /// Sets `TCP_NODELAY`: small writes leave at once.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `setsockopt(2)`; none are expected of an open socket.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.inner.set_nodelay(nodelay)
     }
 
-    /// `TCP_NODELAY`.
+    /// Returns `TCP_NODELAY`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn nodelay(&self) -> io::Result<bool> {
         self.inner.nodelay()
     }
@@ -180,31 +191,31 @@ impl TcpStream {
     /// Sets `IP_TTL`, in hops.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `InvalidInput` if `ttl` is not in 1..=255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
 
-    /// `IP_TTL`, in hops.
+    /// Returns `IP_TTL`, in hops.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn ttl(&self) -> io::Result<u32> {
         self.inner.ttl()
     }
 
-    /// The pending error of the socket, and takes it away.
+    /// Returns the pending error of the socket, and clears it.
     ///
     /// # Errors
-    /// The kernel's, of asking.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.take_error()
     }
 
-    /// Whether reads and writes give `WouldBlock` instead of waiting. Shared by clones.
+    /// Sets whether reads and writes fail with `WouldBlock` instead of waiting. Shared by clones.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `ioctl(2)`; none are expected of an open socket.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.inner.set_nonblocking(nonblocking)?;
         self.socket.set_nonblocking(nonblocking);

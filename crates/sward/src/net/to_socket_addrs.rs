@@ -11,6 +11,7 @@ use crate::runtime::offload::offload;
 
 /// Something that stands for socket addresses: [`std::net::ToSocketAddrs`], for the same types.
 ///
+/// # Examples
 /// ```
 /// use sward::net::ToSocketAddrs;
 /// let mut addresses = ("127.0.0.1", 80).to_socket_addrs()?;
@@ -28,7 +29,7 @@ pub trait ToSocketAddrs {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
-/// Gives `action` one address after the other until it succeeds; otherwise the last one's error.
+/// Calls `action` with one address after the other until it succeeds. Returns the last error otherwise.
 pub(super) fn try_each<A, T>(addr: A, mut action: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T>
 where
     A: ToSocketAddrs,

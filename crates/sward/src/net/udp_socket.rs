@@ -11,6 +11,7 @@ use super::to_socket_addrs::try_each;
 
 /// A UDP socket: [`std::net::UdpSocket`]. Receiving and sending are cancellation points.
 ///
+/// # Examples
 /// ```
 /// use sward::net::UdpSocket;
 ///
@@ -35,15 +36,15 @@ macro_rules! options {
                 $(#[$documentation])*
                 ///
                 /// # Errors
-                /// The kernel's.
+                /// `InvalidInput` if the value is out of range, `ENOPROTOOPT` if the option belongs to the other address family.
                 pub fn $set(&self, value: $type) -> io::Result<()> {
                     self.inner.$set(value)
                 }
 
-                #[doc = concat!("What [`", stringify!($set), "`](UdpSocket::", stringify!($set), ") has set.")]
+                #[doc = concat!("Returns what [`", stringify!($set), "`](UdpSocket::", stringify!($set), ") has set.")]
                 ///
                 /// # Errors
-                /// The kernel's.
+                /// `ENOPROTOOPT` if the option belongs to the other address family.
                 pub fn $get(&self) -> io::Result<$type> {
                     self.inner.$get()
                 }
@@ -55,13 +56,13 @@ macro_rules! options {
 options! {
     /// Allows sending to broadcast addresses: `SO_BROADCAST`.
     set_broadcast, broadcast: bool;
-    /// Whether what it sends to a group comes back to this machine: `IP_MULTICAST_LOOP`.
+    /// Sets whether what it sends to a group comes back to this machine: `IP_MULTICAST_LOOP`.
     set_multicast_loop_v4, multicast_loop_v4: bool;
-    /// How far what it sends to a group goes, in hops: `IP_MULTICAST_TTL`.
+    /// Sets how far what it sends to a group goes, in hops: `IP_MULTICAST_TTL`.
     set_multicast_ttl_v4, multicast_ttl_v4: u32;
-    /// Whether what it sends to a group comes back to this machine: `IPV6_MULTICAST_LOOP`.
+    /// Sets whether what it sends to a group comes back to this machine: `IPV6_MULTICAST_LOOP`.
     set_multicast_loop_v6, multicast_loop_v6: bool;
-    /// How far what it sends goes, in hops: `IP_TTL`.
+    /// Sets how far what it sends goes, in hops: `IP_TTL`.
     set_ttl, ttl: u32;
 }
 
@@ -69,21 +70,25 @@ impl UdpSocket {
     /// Takes the first of the addresses that can be had: [`std::net::UdpSocket::bind`]. Port 0 is any free one.
     ///
     /// # Errors
-    /// The last address's error; `InvalidInput` if there is none.
+    /// The error of the last address that was tried; `InvalidInput` if there is no address.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
         let inner = try_each(addr, std::net::UdpSocket::bind)?;
         Ok(UdpSocket { socket: Socket::new(&inner), inner })
     }
 
-    /// Receives a datagram and says whose it is. What does not fit the buffer is lost. A cancellation point.
+    /// Receives a datagram, and returns its length and its sender. What does not fit the buffer is lost.
     ///
     /// # Errors
-    /// `WouldBlock` if the read timeout is over, otherwise the kernel's.
+    /// `WouldBlock` if the read timeout is over, or in non-blocking mode if no datagram is there; `ConnectionRefused` if an
+    /// earlier datagram reached the connected host and nobody listens there.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         if self.socket.suspends() { self.socket.receive_from(buf, 0) } else { self.inner.recv_from(buf) }
     }
 
-    /// As [`recv_from`](UdpSocket::recv_from), and leaves the datagram for the next call.
+    /// Receives a datagram as [`recv_from`](UdpSocket::recv_from) does, without consuming it.
     ///
     /// # Errors
     /// As [`recv_from`](UdpSocket::recv_from).
@@ -95,10 +100,17 @@ impl UdpSocket {
         }
     }
 
-    /// Sends a datagram to the first of the addresses. A cancellation point.
+    /// Sends a datagram to the first of the addresses.
     ///
     /// # Errors
-    /// `InvalidInput` if there is no address, `WouldBlock` if the write timeout is over, otherwise the kernel's.
+    /// - `InvalidInput` if there is no address.
+    /// - `WouldBlock` if the write timeout is over, or in non-blocking mode if there is no room.
+    /// - `EMSGSIZE` if the datagram is too long.
+    /// - `NetworkUnreachable` or `HostUnreachable` if no route leads there.
+    /// - `PermissionDenied` if it is a broadcast address and [`set_broadcast`](UdpSocket::set_broadcast) is off.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let Some(address) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
@@ -110,32 +122,32 @@ impl UdpSocket {
         }
     }
 
-    /// The address that it was [connected](UdpSocket::connect) to.
+    /// Returns the address that the socket is [connected](UdpSocket::connect) to.
     ///
     /// # Errors
-    /// `NotConnected`, or the kernel's.
+    /// `NotConnected` if the socket has no peer, or no longer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
 
-    /// Its own address.
+    /// Returns the local address.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `ENOBUFS` if the kernel has no memory left.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
 
-    /// Another handle to the same socket. Timeouts and modes are shared.
+    /// Returns another handle to the same socket. Timeouts and modes are shared.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// `EMFILE` or `ENFILE` if no descriptor is left.
     pub fn try_clone(&self) -> io::Result<UdpSocket> {
         let inner = self.inner.try_clone()?;
         Ok(UdpSocket { socket: self.socket.new_clone(&inner), inner })
     }
 
-    /// How long receiving waits at most, before it gives `WouldBlock`; `None`: without limit. Shared by clones.
+    /// Sets how long receiving waits before it fails with `WouldBlock`; `None` means without limit. Shared by clones.
     ///
     /// # Errors
     /// `InvalidInput` if it is zero.
@@ -145,7 +157,7 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// How long sending waits at most, before it gives `WouldBlock`; `None`: without limit. Shared by clones.
+    /// Sets how long sending waits before it fails with `WouldBlock`; `None` means without limit. Shared by clones.
     ///
     /// # Errors
     /// `InvalidInput` if it is zero.
@@ -155,18 +167,18 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// See [`set_read_timeout`](UdpSocket::set_read_timeout). In the kernel's rounding.
+    /// Returns the [read timeout](UdpSocket::set_read_timeout), as the kernel has rounded it.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
         self.inner.read_timeout()
     }
 
-    /// See [`set_write_timeout`](UdpSocket::set_write_timeout). In the kernel's rounding.
+    /// Returns the [write timeout](UdpSocket::set_write_timeout), as the kernel has rounded it.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
         self.inner.write_timeout()
     }
@@ -174,7 +186,8 @@ impl UdpSocket {
     /// Joins a group, on the interface with this address (the unspecified one: any).
     ///
     /// # Errors
-    /// The kernel's.
+    /// `InvalidInput` if it is no multicast address, `ENODEV` if there is no such interface, `AddrInUse` if the socket is
+    /// in the group already.
     pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.join_multicast_v4(multiaddr, interface)
     }
@@ -182,7 +195,8 @@ impl UdpSocket {
     /// Joins a group, on the interface with this index (0: any).
     ///
     /// # Errors
-    /// The kernel's.
+    /// `InvalidInput` if it is no multicast address, `ENODEV` if there is no such interface, `AddrInUse` if the socket is
+    /// in the group already.
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.join_multicast_v6(multiaddr, interface)
     }
@@ -190,7 +204,7 @@ impl UdpSocket {
     /// Leaves a group: see [`join_multicast_v4`](UdpSocket::join_multicast_v4).
     ///
     /// # Errors
-    /// The kernel's.
+    /// `AddrNotAvailable` if the socket is not in the group, `ENODEV` if there is no such interface.
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.leave_multicast_v4(multiaddr, interface)
     }
@@ -198,15 +212,15 @@ impl UdpSocket {
     /// Leaves a group: see [`join_multicast_v6`](UdpSocket::join_multicast_v6).
     ///
     /// # Errors
-    /// The kernel's.
+    /// `AddrNotAvailable` if the socket is not in the group, `ENODEV` if there is no such interface.
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.leave_multicast_v6(multiaddr, interface)
     }
 
-    /// The pending error of the socket, and takes it away.
+    /// Returns the pending error of the socket, and clears it.
     ///
     /// # Errors
-    /// The kernel's, of asking.
+    /// Errors of `getsockopt(2)`; none are expected of an open socket.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.take_error()
     }
@@ -215,28 +229,35 @@ impl UdpSocket {
     /// that can be had.
     ///
     /// # Errors
-    /// The last address's error; `InvalidInput` if there is none.
+    /// The error of the last address that was tried; `InvalidInput` if there is no address.
     pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
         try_each(addr, |address| self.inner.connect(address))
     }
 
-    /// Sends a datagram to the connected address. A cancellation point.
+    /// Sends a datagram to the connected address.
     ///
     /// # Errors
-    /// `WouldBlock` if the write timeout is over, otherwise the kernel's.
+    /// `NotConnected` or `EDESTADDRREQ` if the socket is not connected, otherwise as [`send_to`](UdpSocket::send_to).
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         if self.socket.suspends() { self.socket.send(buf) } else { self.inner.send(buf) }
     }
 
-    /// Receives a datagram from the connected address. What does not fit the buffer is lost. A cancellation point.
+    /// Receives a datagram from the connected address. What does not fit the buffer is lost.
     ///
     /// # Errors
-    /// `WouldBlock` if the read timeout is over, otherwise the kernel's.
+    /// `WouldBlock` if the read timeout is over, or in non-blocking mode if no datagram is there; `ConnectionRefused` if an
+    /// earlier datagram reached the connected host and nobody listens there.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         if self.socket.suspends() { self.socket.receive(buf, 0) } else { self.inner.recv(buf) }
     }
 
-    /// As [`recv`](UdpSocket::recv), and leaves the datagram for the next call.
+    /// Receives a datagram as [`recv`](UdpSocket::recv) does, without consuming it.
     ///
     /// # Errors
     /// As [`recv`](UdpSocket::recv).
@@ -244,10 +265,10 @@ impl UdpSocket {
         if self.socket.suspends() { self.socket.receive(buf, libc::MSG_PEEK) } else { self.inner.peek(buf) }
     }
 
-    /// Whether receiving and sending give `WouldBlock` instead of waiting. Shared by clones.
+    /// Sets whether receiving and sending fail with `WouldBlock` instead of waiting. Shared by clones.
     ///
     /// # Errors
-    /// The kernel's.
+    /// Errors of `ioctl(2)`; none are expected of an open socket.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.inner.set_nonblocking(nonblocking)?;
         self.socket.set_nonblocking(nonblocking);

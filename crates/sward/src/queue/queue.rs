@@ -36,6 +36,7 @@ pub type Lifo<T> = Queue<T, Vec<T>>;
 /// is, but not put or get. If it panics while an item is put, the item is in the queue, somewhere; while one is got, that
 /// item is lost, and its work counts as done.
 ///
+/// # Examples
 /// ```
 /// let queue = sward::queue::Priority::new(0);
 /// for item in [(2, "second"), (1, "first"), (3, "third")] {
@@ -161,20 +162,25 @@ impl<T, O> Queue<T, O> {
 
 #[allow(private_bounds, reason = "the three orders are all there are")]
 impl<T, O: Order<T>> Queue<T, O> {
-    /// Puts an item; waits until there is room. A cancellation point if it has to wait: then the item is
-    /// dropped.
+    /// Waits until there is room, and puts an item.
     ///
     /// # Errors
     /// The item, if the queue is closed, or is closed while one waits.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait: then the item is dropped.
     #[track_caller]
     pub fn put(&self, item: T) -> Result<(), Closed<T>> {
         self.put_with(item, Patience::Until(None)).map_err(|error| Closed(error.into_inner()))
     }
 
-    /// As [`put`](Queue::put), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Puts an item as [`put`](Queue::put) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// The item, if the queue is full or closed.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_with(item, Patience::of(timeout))
@@ -233,19 +239,25 @@ impl<T, O: Order<T>> Queue<T, O> {
         }
     }
 
-    /// Takes the next item; waits until there is one. A cancellation point if it has to wait.
+    /// Waits until there is an item, and takes it.
     ///
     /// # Errors
     /// If the queue is closed and empty.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn get(&self) -> Result<T, Closed> {
         self.get_with(Patience::Until(None)).map_err(|_| Closed(()))
     }
 
-    /// As [`get`](Queue::get), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Takes an item as [`get`](Queue::get) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// If the queue is empty; and whether it is closed.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         self.get_with(Patience::of(timeout))
@@ -340,14 +352,19 @@ impl<T, O: Order<T>> Queue<T, O> {
         assert!(unfinished > 0, "task_done was called more often than items were put");
     }
 
-    /// Waits until the work on all items is [done](Queue::task_done). A cancellation point if it has to wait.
+    /// Waits until the work on all items is [done](Queue::task_done).
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn join(&self) {
         self.join_until(None);
     }
 
-    /// As [`join`](Queue::join), but for at most `timeout`; says whether all is done. A cancellation point if
-    /// it has to wait.
+    /// Waits as [`join`](Queue::join) does, but for `timeout` at most. Returns whether all is done.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn join_timeout(&self, timeout: Duration) -> bool {
         self.join_until(Instant::now().checked_add(timeout))

@@ -9,23 +9,25 @@ use crate::runtime::reason::{What, because};
 
 /// Lets a number of threads wait for each other: [`std::sync::Barrier`].
 ///
-/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) while it waits has not come: the others wait for one more. Who shall
+/// A thread that is [cancelled](crate::thread::JoinHandle::cancel) while it waits has not come: the others wait for one more. A thread that must
 /// not be missed [shields](crate::thread::shield) its wait.
 pub struct Barrier {
     /// How many must come.
     parties: usize,
-    /// Those who have come and are not the last.
+    /// The threads that have come before the last one.
     waiting: SpinLock<WaitList<()>>,
 }
 
 impl Barrier {
-    /// A barrier for `n` threads; 0 is as good as 1.
+    /// Creates a barrier for `n` threads; 0 is as good as 1.
     pub const fn new(n: usize) -> Barrier {
         Barrier { parties: n, waiting: SpinLock::new(WaitList::new()) }
     }
 
-    /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used
-    /// again. A cancellation point for all but the leader.
+    /// Waits until all threads have come. One of them is told that it is the leader. The barrier can be used again.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) for all but the leader.
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         let mut waiting = self.waiting.lock();
@@ -58,7 +60,7 @@ pub struct BarrierWaitResult {
 }
 
 impl BarrierWaitResult {
-    /// Whether this thread is the one that was told so.
+    /// Returns whether this thread was told that it is the leader.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.is_leader

@@ -30,24 +30,30 @@ impl UnwindSafe for Condvar {}
 impl RefUnwindSafe for Condvar {}
 
 impl Condvar {
-    /// A condition variable that nobody waits for.
+    /// Creates a condition variable.
     pub const fn new() -> Condvar {
         Condvar { waiting: AtomicU32::new(0) }
     }
 
-    /// Unlocks, waits to be notified, locks again. A cancellation point.
+    /// Unlocks the mutex, waits to be notified, and locks it again.
     ///
     /// # Errors
-    /// As [`Mutex::lock`].
+    /// If the mutex is poisoned, as [`Mutex::lock`].
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.wait_until(guard, None).0
     }
 
-    /// Waits as long as `condition` holds. A cancellation point.
+    /// Waits as long as `condition` holds.
     ///
     /// # Errors
-    /// As [`Mutex::lock`].
+    /// If the mutex is poisoned, as [`Mutex::lock`].
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     #[track_caller]
     pub fn wait_while<'a, T, F>(
         &self,
@@ -63,10 +69,13 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// As [`wait`](Condvar::wait), for at most `duration`. A cancellation point.
+    /// Waits as [`wait`](Condvar::wait) does, but for `duration` at most.
     ///
     /// # Errors
-    /// As [`Mutex::lock`].
+    /// If the mutex is poisoned, as [`Mutex::lock`].
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     #[track_caller]
     pub fn wait_timeout<'a, T>(
         &self,
@@ -77,10 +86,13 @@ impl Condvar {
         with_result(guard, WaitTimeoutResult(waited == ParkResult::TimedOut))
     }
 
-    /// As [`wait_timeout`](Condvar::wait_timeout), in milliseconds; false: the time was over. A cancellation point.
+    /// Waits as [`wait_timeout`](Condvar::wait_timeout) does, in milliseconds. Returns false if the time was over.
     ///
     /// # Errors
-    /// As [`Mutex::lock`].
+    /// If the mutex is poisoned, as [`Mutex::lock`].
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     #[deprecated(note = "replaced by `wait_timeout`, as in std")]
     #[track_caller]
     pub fn wait_timeout_ms<'a, T>(
@@ -97,10 +109,13 @@ impl Condvar {
         }
     }
 
-    /// As [`wait_while`](Condvar::wait_while), for at most `duration`. A cancellation point.
+    /// Waits as [`wait_while`](Condvar::wait_while) does, but for `duration` at most.
     ///
     /// # Errors
-    /// As [`Mutex::lock`].
+    /// If the mutex is poisoned, as [`Mutex::lock`].
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
     #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
@@ -231,7 +246,7 @@ impl fmt::Debug for Condvar {
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time was over.
+    /// Returns whether the time was over.
     #[must_use]
     pub fn timed_out(&self) -> bool {
         self.0

@@ -11,6 +11,7 @@ use crate::runtime::reason::{What, because};
 
 /// A flag that is up or down, and that threads can wait for.
 ///
+/// # Examples
 /// ```
 /// use sward::sync::{Arc, Event};
 /// let ready = Arc::new(Event::new());
@@ -28,12 +29,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// A flag that is down.
+    /// Creates a flag that is down.
     pub const fn new() -> Event {
         Event { is_set: AtomicBool::new(false), waiting: SpinLock::new(WaitList::new()) }
     }
 
-    /// Whether the flag is up.
+    /// Returns whether the flag is up.
     #[inline]
     pub fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
@@ -55,14 +56,19 @@ impl Event {
         self.is_set.store(false, Ordering::Release);
     }
 
-    /// Waits until the flag is up. A cancellation point if it has to wait.
+    /// Waits until the flag is up.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
-    /// Waits until the flag is up, for at most `duration`; says whether it was. A cancellation point if it has
-    /// to wait.
+    /// Waits until the flag is up, for `duration` at most. Returns whether it was.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait_timeout(&self, duration: Duration) -> bool {
         self.wait_until(Instant::now().checked_add(duration))

@@ -13,6 +13,7 @@ use crate::runtime::wait;
 /// The closure that makes it can run only once, so a [cancel](crate::thread::JoinHandle::cancel) waits until
 /// it has.
 ///
+/// # Examples
 /// ```
 /// use sward::sync::LazyLock;
 /// static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| "a b c".split(' ').collect());

@@ -60,11 +60,14 @@ impl<T> fmt::Debug for Sender<T> {
 pub struct SyncSender<T>(mpmc::Sender<T>);
 
 impl<T> SyncSender<T> {
-    /// Sends; waits until there is room. A cancellation point if it has to wait: then the message is dropped
-    /// and not received.
+    /// Waits until there is room, and sends a message.
     ///
     /// # Errors
     /// The message, if the receiver is gone, or goes while the sender waits.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait: then the message is
+    /// dropped and not received.
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         let mut message = Some(message);
@@ -130,10 +133,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives; waits for a message. A cancellation point if it has to wait.
+    /// Waits for a message, and returns it.
     ///
     /// # Errors
     /// If there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut message = None;
@@ -144,20 +150,25 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Receiver::recv), but waits for at most `timeout`. A cancellation point if it has to wait.
+    /// Receives as [`recv`](Receiver::recv) does, but waits for `timeout` at most.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv_until(Instant::now().checked_add(timeout))
     }
 
-    /// As [`recv`](Receiver::recv), but waits until `deadline` at most. A cancellation point if it has to
-    /// wait.
+    /// Receives as [`recv`](Receiver::recv) does, but waits until `deadline` at most.
     ///
     /// # Errors
     /// If the time was over, or there is neither a message nor a sender any more.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_until(Some(deadline))

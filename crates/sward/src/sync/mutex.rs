@@ -11,7 +11,7 @@ use super::poison::{Entered, Poison};
 use super::raw_mutex::RawMutex;
 use crate::runtime::wait;
 
-/// Protects data that threads share: [`std::sync::Mutex`]. Who waits for it lets its worker run other green
+/// Protects data that threads share: [`std::sync::Mutex`]. A thread that waits for it lets its worker run other green
 /// threads.
 ///
 /// Works between green threads of any worker and OS threads. Not fair in the short run; but who has once been
@@ -21,6 +21,7 @@ use crate::runtime::wait;
 /// the data and blocks before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
 /// protects](super#cancel-and-what-a-lock-protects).
 ///
+/// # Examples
 /// ```
 /// use sward::sync::{Arc, Mutex};
 /// use sward::thread;
@@ -67,13 +68,16 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until the mutex is free and takes it. A cancellation point if it has to wait.
+    /// Waits until the mutex is free and takes it.
     ///
     /// A thread that locks a mutex which it holds already waits for ever: see
     /// [`ReentrantMutex`](super::ReentrantMutex).
     ///
     /// # Errors
     /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {

@@ -51,7 +51,7 @@ pub struct OnceState {
 }
 
 impl OnceState {
-    /// Whether an earlier initialization has panicked.
+    /// Returns whether an earlier initialization has panicked.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
@@ -64,21 +64,23 @@ impl fmt::Debug for OnceState {
 }
 
 impl Once {
-    /// One that has not run.
+    /// Creates a `Once` that has not run.
     pub const fn new() -> Once {
         Once { state: AtomicU32::new(INCOMPLETE) }
     }
 
-    /// One that has run.
+    /// Creates a `Once` that has run.
     pub(super) fn completed() -> Once {
         Once { state: AtomicU32::new(COMPLETE) }
     }
 
-    /// Runs `f` if nothing has run yet; returns when an initialization is complete, whoever ran it. A
-    /// cancellation point if it waits for another's.
+    /// Runs `f` if nothing has run yet. Returns when an initialization is complete, in whichever thread it ran.
     ///
     /// # Panics
     /// If an earlier initialization has panicked.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it waits for another's.
     #[inline]
     #[track_caller]
     pub fn call_once<F>(&self, f: F)
@@ -90,8 +92,10 @@ impl Once {
         }
     }
 
-    /// As [`call_once`](Once::call_once), but runs `f` also if an earlier initialization has panicked. A
-    /// cancellation point if it waits for another's.
+    /// Runs `f` as [`call_once`](Once::call_once) does, but also if an earlier initialization has panicked.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it waits for another's.
     #[inline]
     #[track_caller]
     pub fn call_once_force<F>(&self, f: F)
@@ -103,16 +107,19 @@ impl Once {
         }
     }
 
-    /// Whether an initialization is complete.
+    /// Returns whether an initialization is complete.
     #[inline]
     pub fn is_completed(&self) -> bool {
         self.state.load(Acquire) == COMPLETE
     }
 
-    /// Waits until an initialization is complete. A cancellation point if it has to wait.
+    /// Waits until an initialization is complete.
     ///
     /// # Panics
     /// If an initialization has panicked.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait(&self) {
         self.wait_for(|state| {
@@ -120,8 +127,10 @@ impl Once {
         });
     }
 
-    /// Waits until an initialization is complete, ignoring those that panicked. A cancellation point if it has
-    /// to wait.
+    /// Waits until an initialization is complete, ignoring those that panicked.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait_force(&self) {
         self.wait_for(|_| ());

@@ -50,16 +50,22 @@ impl<T> OnceLock<T> {
         self.value.get_mut().as_mut()
     }
 
-    /// The value, as soon as it has been written. A cancellation point if it has to wait.
+    /// Waits until the value has been written, and returns it.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     pub fn wait(&self) -> &T {
         self.once.wait_force();
         self.get().expect("the initialization is complete")
     }
 
-    /// Writes the value. A cancellation point if another thread is writing.
+    /// Writes the value.
     ///
     /// # Errors
     /// `value`, if there is one already.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if another thread is writing.
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
         self.get_or_init(|| value.take().expect("an initialization runs once"));

@@ -2,7 +2,7 @@
 //! data and poison.
 //!
 //! ```text
-//!   FREE        nobody holds it, and who waits has somebody awake to wake it
+//!   FREE        nobody holds it; if threads wait, one that is awake will wake them
 //!   HELD        held, nobody waits
 //!   CONTENDED   held, and somebody may wait: unlocking unparks the first
 //!   RESERVED    free, but only for one who waited, was unparked and found that others had been quicker
@@ -14,7 +14,7 @@
 //!     ├──── nobody waits, or the first has not lost yet ───┴─ the first has ─▶ RESERVED
 //! ```
 //!
-//! Barging is allowed, since it keeps the lock busy: who comes along may take a lock whose next owner has yet
+//! Barging is allowed, since it keeps the lock busy: a newcomer may take a lock whose next owner has yet
 //! to wake up. Alone it would starve others (with cooperative threads even reliably: a thread that holds the
 //! lock whenever it suspends would always be quicker), so a waiter that has lost once gets the lock reserved.
 //!
@@ -123,7 +123,7 @@ impl RawMutex {
         }
     }
 
-    /// Waits a moment for a holder that runs on another core; gives the state then.
+    /// Spins a moment for a holder that runs on another core, then returns the state.
     fn spin(&self) -> u32 {
         let mut state = self.state.load(Relaxed);
         if crate::worker_count() == Some(1) {

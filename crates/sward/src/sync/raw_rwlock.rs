@@ -6,7 +6,7 @@
 //!
 //!   READERS    how many readers hold it
 //!   WRITER     a writer holds it
-//!   QUEUED     somebody waits: who makes the lock free gives the first their turn
+//!   QUEUED     threads wait: the unlock that frees the lock wakes the first of them
 //!   RESERVED   free, but only for those who waited, were unparked and found that others had been quicker
 //! ```
 //!
@@ -121,7 +121,7 @@ impl RawRwLock {
         taking: fn(u32, bool) -> Option<u32>,
         at: &'static Location<'static>,
     ) {
-        /// The wait unwinds: who stood behind us may have waited because of us.
+        /// The wait unwinds: waiters behind us may have waited because of us.
         struct Leaves<'a>(&'a RawRwLock);
         impl Drop for Leaves<'_> {
             fn drop(&mut self) {
@@ -195,13 +195,13 @@ impl RawRwLock {
         }
     }
 
-    /// Chooses those who can go on now.
+    /// Unparks the waiters that can go on now.
     #[cold]
     fn give_turns(&self) {
         parking_lot::with_waiters(self.address(), |waiters| {
             let mut state = self.state.load(Relaxed);
-            // Somebody who waits has `QUEUED` set; it is not set anew while we look, but who barges in
-            // changes the rest.
+            // Somebody who waits has `QUEUED` set; it is not set anew while we look, but barging
+            // threads change the rest.
             loop {
                 let turn = Turn::of(waiters, state);
                 let given = turn.state(state);
@@ -218,7 +218,7 @@ impl RawRwLock {
     }
 }
 
-/// Who goes on next.
+/// The waiters that go on next.
 struct Turn {
     /// How many of the first waiters.
     count: usize,

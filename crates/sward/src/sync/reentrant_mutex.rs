@@ -21,6 +21,7 @@ use crate::runtime::wait;
 /// before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
 /// protects](super#cancel-and-what-a-lock-protects).
 ///
+/// # Examples
 /// ```
 /// use std::cell::Cell;
 /// let balance = sward::sync::ReentrantMutex::new(Cell::new(10));
@@ -62,10 +63,13 @@ impl<T> ReentrantMutex<T> {
 }
 
 impl<T: ?Sized> ReentrantMutex<T> {
-    /// Waits until no other thread holds the mutex and takes it. A cancellation point if it has to wait.
+    /// Waits until no other thread holds the mutex and takes it.
     ///
     /// # Panics
     /// If the thread holds it `usize::MAX` times already.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn lock(&self) -> ReentrantMutexGuard<'_, T> {
         let this = this_thread();

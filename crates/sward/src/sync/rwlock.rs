@@ -21,6 +21,7 @@ use crate::runtime::wait;
 /// invariant of the data and blocks before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a
 /// lock protects](super#cancel-and-what-a-lock-protects).
 ///
+/// # Examples
 /// ```
 /// let lock = sward::sync::RwLock::new(5);
 /// {
@@ -59,13 +60,16 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Waits until nobody writes and takes the lock for reading. A cancellation point if it has to wait.
+    /// Waits until nobody writes and takes the lock for reading.
     ///
     /// # Errors
     /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
     ///
     /// # Panics
     /// If 2^29 - 1 readers hold it already.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -73,7 +77,7 @@ impl<T: ?Sized> RwLock<T> {
         self.read_guard()
     }
 
-    /// Takes the lock for reading if that is possible at once. Never waits; but who [fails often](super#loops-that-try) lets
+    /// Takes the lock for reading if that is possible at once. Never waits; but a thread that [fails often](super#loops-that-try) lets
     /// others run.
     ///
     /// # Errors
@@ -88,11 +92,13 @@ impl<T: ?Sized> RwLock<T> {
         Err(TryLockError::WouldBlock)
     }
 
-    /// Waits until nobody reads or writes and takes the lock for writing. A cancellation point if it has to
-    /// wait.
+    /// Waits until nobody reads or writes and takes the lock for writing.
     ///
     /// # Errors
     /// The guard in a [`PoisonError`](super::PoisonError), if a thread panicked while it held the lock for writing.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
@@ -100,7 +106,7 @@ impl<T: ?Sized> RwLock<T> {
         self.write_guard()
     }
 
-    /// Takes the lock for writing if that is possible at once. Never waits; but who [fails often](super#loops-that-try) lets
+    /// Takes the lock for writing if that is possible at once. Never waits; but a thread that [fails often](super#loops-that-try) lets
     /// others run.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A counting semaphore, first come, first served.
 //!
-//! Permits go to the waiters in order of arrival, directly, by whoever adds them. So a thread that wants many
-//! is not starved by those who want few.
+//! The thread that adds permits grants them to the waiters directly, in order of arrival. So threads that want few
+//! never starve one that wants many.
 
 use std::fmt;
 use std::panic::Location;
@@ -17,6 +17,7 @@ use crate::runtime::wait;
 /// A thread that is [cancelled](crate::thread::JoinHandle::cancel) gives its permits back, as one that panics does. If they stand for the
 /// right to change something, see [what a lock protects](super#cancel-and-what-a-lock-protects).
 ///
+/// # Examples
 /// ```
 /// use sward::sync::Semaphore;
 /// let seats = Semaphore::new(2);
@@ -66,13 +67,12 @@ impl SemaphoreState {
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits.
+    /// Creates a semaphore with `permits` permits.
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore::with_bound(permits, usize::MAX)
     }
 
-    /// A semaphore that never has more than the permits it starts with: giving back more than was taken is
-    /// refused.
+    /// Creates a semaphore that never has more than the permits it starts with, and refuses to take back more than were taken.
     pub const fn bounded(permits: usize) -> Semaphore {
         Semaphore::with_bound(permits, permits)
     }
@@ -81,26 +81,30 @@ impl Semaphore {
         Semaphore { state: SpinLock::new(SemaphoreState { permits, waiting: WaitList::new() }), bound }
     }
 
-    /// How many permits could be taken now.
+    /// Returns how many permits could be taken now.
     pub fn available_permits(&self) -> usize {
         self.state.lock().permits
     }
 
-    /// Waits until `count` permits are there and it is the thread's turn, and takes them. A cancellation
-    /// point if it has to wait.
+    /// Waits until `count` permits are there and it is the thread's turn, and takes them.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn acquire(&self, count: usize) -> Permit<'_> {
         self.acquire_until(count, None).expect("without a deadline the wait ends when the permits are there")
     }
 
-    /// As [`acquire`](Semaphore::acquire), for at most `duration`. `None`: the time was over. A cancellation
-    /// point if it has to wait.
+    /// Takes permits as [`acquire`](Semaphore::acquire) does, but waits for `duration` at most. Returns `None` if the time was over.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn acquire_timeout(&self, count: usize, duration: Duration) -> Option<Permit<'_>> {
         self.acquire_until(count, Instant::now().checked_add(duration))
     }
 
-    /// Takes `count` permits if they are there and nobody waits. Never waits; but who [fails often](super#loops-that-try) lets
+    /// Takes `count` permits if they are there and nobody waits. Never waits; but a thread that [fails often](super#loops-that-try) lets
     /// others run.
     pub fn try_acquire(&self, count: usize) -> Option<Permit<'_>> {
         let taken = self.state.lock().take(count);
@@ -167,7 +171,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// How many permits.
+    /// Returns the number of permits.
     pub fn count(&self) -> usize {
         self.count
     }

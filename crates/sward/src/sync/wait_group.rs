@@ -9,6 +9,7 @@ use crate::primitive::{AtomicUsize, Ordering};
 
 /// Lets a thread wait until all clones of a handle are gone.
 ///
+/// # Examples
 /// ```
 /// use sward::{sync::WaitGroup, thread};
 /// let group = WaitGroup::new();
@@ -34,14 +35,19 @@ impl WaitGroup {
         WaitGroup(Arc::new(Group { members: AtomicUsize::new(1), is_empty: Event::new() }))
     }
 
-    /// Leaves the group and waits until all others have. A cancellation point if it has to wait.
+    /// Leaves the group and waits until all others have.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait(self) {
         self.leave().is_empty.wait();
     }
 
-    /// As [`wait`](WaitGroup::wait), for at most `duration`; says whether all have left. A cancellation
-    /// point if it has to wait.
+    /// Waits as [`wait`](WaitGroup::wait) does, but for `duration` at most. Returns whether all have left.
+    ///
+    /// # Cancellation
+    /// This is a [cancellation point](crate::thread::JoinHandle::cancel) if it has to wait.
     #[track_caller]
     pub fn wait_timeout(self, duration: Duration) -> bool {
         self.leave().is_empty.wait_timeout(duration)
