@@ -19,7 +19,7 @@ use loom::thread;
 
 use runtime::mailbox::Mailbox;
 use runtime::sleepers::Sleepers;
-use runtime::wake_word::{Duty, Notice, Wait, WakeWord};
+use runtime::wake_word::{Duty, Notice, WaitMode, WakeWord};
 
 /// Three preemptions at most: more take minutes, and the faults that anybody has found needed two.
 fn check(model: impl Fn() + Sync + Send + 'static) {
@@ -65,13 +65,13 @@ impl Parker {
         }
     }
 
-    fn park(&self, wait: Wait) {
+    fn park(&self, wait: WaitMode) {
         if self.word.begin(wait) {
             self.scheduled.wait();
         }
     }
 
-    fn block(&self, wait: Wait) {
+    fn block(&self, wait: WaitMode) {
         if !self.word.begin(wait) {
             return;
         }
@@ -110,27 +110,27 @@ fn nothing_is_lost(wait: impl Fn(&Parker) + Copy + Sync + Send + 'static, notice
 
 #[test]
 fn who_is_unparked_goes_on() {
-    nothing_is_lost(|parker| parker.park(Wait::Park), [Notice::Unpark, Notice::Unpark]);
+    nothing_is_lost(|parker| parker.park(WaitMode::Park), [Notice::Unpark, Notice::Unpark]);
 }
 
 #[test]
 fn who_is_cancelled_goes_on() {
-    nothing_is_lost(|parker| parker.park(Wait::Park), [Notice::Unpark, Notice::Cancel]);
+    nothing_is_lost(|parker| parker.park(WaitMode::Park), [Notice::Unpark, Notice::Cancel]);
 }
 
 #[test]
 fn who_is_given_a_token_goes_on() {
-    nothing_is_lost(|parker| parker.park(Wait::UserPark), [Notice::Token, Notice::Unpark]);
+    nothing_is_lost(|parker| parker.park(WaitMode::UserPark), [Notice::Token, Notice::Unpark]);
 }
 
 #[test]
 fn who_blocks_goes_on() {
-    nothing_is_lost(|parker| parker.block(Wait::Block), [Notice::Unpark, Notice::Unpark]);
+    nothing_is_lost(|parker| parker.block(WaitMode::Block), [Notice::Unpark, Notice::Unpark]);
 }
 
 #[test]
 fn who_blocks_for_a_token_goes_on() {
-    nothing_is_lost(|parker| parker.block(Wait::UserBlock), [Notice::Token, Notice::Cancel]);
+    nothing_is_lost(|parker| parker.block(WaitMode::UserBlock), [Notice::Token, Notice::Cancel]);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn a_token_survives_other_waits() {
         let parker = Parker::new();
         let tellers = tellers(&parker, &[Notice::Token, Notice::Unpark]);
         // Only the unpark ends this. (If it has come before, this returns at once.)
-        parker.park(Wait::Park);
-        parker.park(Wait::UserPark);
+        parker.park(WaitMode::Park);
+        parker.park(WaitMode::UserPark);
         tellers.into_iter().for_each(|teller| teller.join().unwrap());
     });
 }
@@ -150,11 +150,11 @@ fn who_stops_blocking_has_the_news_or_will_be_told_again() {
     check(|| {
         let parker = Parker::new();
         let tellers = tellers(&parker, &[Notice::Unpark]);
-        if parker.word.begin(Wait::Block) {
+        if parker.word.begin(WaitMode::Block) {
             // The time is over at once.
             parker.word.stop_blocking();
         }
-        parker.wait_for(1, |parker| parker.park(Wait::Park));
+        parker.wait_for(1, |parker| parker.park(WaitMode::Park));
         tellers.into_iter().for_each(|teller| teller.join().unwrap());
     });
 }

@@ -1,4 +1,4 @@
-//! What a worker lets others see of itself. It alone writes, with plain stores; anybody reads, at any time.
+//! A worker's counters. Only the worker writes them, with plain stores; any thread reads them at any time.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ pub struct Counters {
     pub os_thread: AtomicU32,
     /// The green thread that was resumed last, or null if that is over.
     last_resumed: AtomicPtr<Task>,
-    /// Held by who looks at `last_resumed`, and for a moment by the worker before it lets go of that thread.
+    /// Held by a thread that reads `last_resumed`, and for a moment by the worker before it lets go of that task.
     inspection: Mutex<()>,
 }
 

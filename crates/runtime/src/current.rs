@@ -2,7 +2,7 @@
 //! asked for, or from the thread that spawned it.
 //!
 //! An OS thread keeps one identity to its very end: destructors of thread-locals may wait at locks, join and park as any other
-//! code, and whoever wakes them needs an address that stays good. Two things happen when the thread ends, in this order:
+//! code, and a waker needs an address that stays valid. Two things happen when the thread ends, in this order:
 //!
 //! 1. `AtExit`, a thread-local with a destructor, drops the thread's values of `thread::Local`.
 //! 2. The destructor of a `pthread` key, which the C library calls after those of all thread-locals, drops what has been made
@@ -68,7 +68,7 @@ pub fn with_known_task<R>(action: impl FnOnce(&Task) -> R) -> Option<R> {
     unsafe { HERE.get().as_ref() }.map(action)
 }
 
-/// Gives the calling OS thread the identity that its spawner has made for it.
+/// Sets the identity of the calling OS thread to the one that its spawner has made.
 pub fn set_current_task(task: Arc<Task>) {
     debug_assert!(HERE.get().is_null(), "an OS thread that we start has no identity yet");
     adopt(task);

@@ -1,12 +1,12 @@
-//! What the runtime asks of the diagnosis above it. The door hands it in, before the first runtime of the process starts; as long as there
-//! is none, nothing is asked.
+//! Functions of the diagnosis above, which the runtime calls. `sward::run` installs them before the first runtime of the process starts;
+//! until then, the runtime calls nothing.
 
 use std::sync::OnceLock;
 
 use super::reason::Reason;
 use super::worker::Worker;
 
-/// See the head of this file.
+/// The functions.
 pub struct Hooks {
     /// Returns the return addresses on the calling stack, innermost first, up to `base`.
     pub return_addresses: fn(base: usize) -> Vec<usize>,
@@ -20,7 +20,7 @@ pub struct Hooks {
 
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
 
-/// From now on, `hooks` are called. Only the first call in a process has an effect.
+/// Installs `hooks`. Only the first call in a process has an effect.
 pub fn install(hooks: Hooks) {
     let _ = HOOKS.set(hooks);
 }

@@ -1,7 +1,7 @@
-//! The scheduler of sward's green threads. It knows workers, tasks and how they wait; it knows nothing of what stands above it: std's names, locks and
-//! channels, the diagnosis, the door [`sward::run`](https://docs.rs/sward). What it needs from there is handed in as parameters, or as [`hooks`].
+//! The scheduler of sward's green threads: workers, tasks, and how they wait. It does not know what is built on it: std's names, locks and
+//! channels, the diagnosis, [`sward::run`](https://docs.rs/sward). These pass what it needs as parameters, or as [`hooks`].
 //!
-//! This crate is a floor of `sward` and made for it: its interface changes with it. Use `sward`.
+//! This crate is a part of `sward`, and its interface changes with `sward`. Use `sward` instead.
 //!
 //! | file | what it holds | called by |
 //! |---|---|---|
@@ -26,7 +26,7 @@
 //! | `scope_data.rs` | threads whose end somebody waits for | any thread |
 //! | `offload.rs`, `futex.rs` | OS threads for calls that cannot but block; how an OS thread sleeps | any thread |
 //! | `report.rs` | what the person who runs the program is told | any thread |
-//! | `hooks.rs` | what is asked of the diagnosis above | |
+//! | `hooks.rs` | functions of the diagnosis above | |
 //! | `stress.rs`, `span.rs` | schedules by seed, for tests; a `tracing` span for each thread | the owning worker |
 
 // The crate above documents what users see; here the whole floor is one room.

@@ -101,19 +101,19 @@ struct Done<T> {
     caller: Arc<Task>,
 }
 
-/// How many calls run or wait for an OS thread.
+/// Returns how many calls run or wait for an OS thread.
 pub fn running() -> usize {
     let state = POOL.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.jobs.len() + state.threads - state.idle
 }
 
-/// How many OS threads there are for calls.
+/// Returns how many OS threads there are for calls.
 pub fn threads() -> usize {
     POOL.state.lock().unwrap_or_else(PoisonError::into_inner).threads
 }
 
 impl Pool {
-    /// Gives the job to a thread, new if need be; gives it back if there is none and none can be started.
+    /// Queues the job, and starts a thread if none is idle. Returns the job if there is no thread and none can be started.
     fn submit(&'static self, job: Job) -> Result<(), Job> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.idle <= state.jobs.len() && state.threads < THREADS {

@@ -1,4 +1,4 @@
-//! Panics that are asked for from outside: a thread whose wait nothing can end any more panics with a report, at that wait.
+//! Pending panics: the diagnosis asks a thread whose wait nothing can end to panic there, with a report.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -12,19 +12,19 @@ struct Pending {
     repeats: u32,
 }
 
-/// What threads are to panic with, by their numbers.
+/// Pending panics by thread number.
 static PENDING: Mutex<Option<HashMap<NonZeroU64, Pending>>> = Mutex::new(None);
 
 fn pending() -> MutexGuard<'static, Option<HashMap<NonZeroU64, Pending>>> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the thread `id` panic with `report` at its next blocking call.
+/// Asks the thread `id` to panic with `report` at its next blocking call.
 pub fn request(id: NonZeroU64, report: String) {
     pending().get_or_insert_default().insert(id, Pending { report, repeats: 0 });
 }
 
-/// Counts that the thread `id` ought to panic and has not; `None` if it has not been asked to.
+/// Counts a further request for the thread `id`, which has not panicked yet. Returns `None` if there was no request.
 pub fn repeat(id: NonZeroU64) -> Option<u32> {
     let mut pending = pending();
     let pending = pending.as_mut()?.get_mut(&id)?;
@@ -32,12 +32,12 @@ pub fn repeat(id: NonZeroU64) -> Option<u32> {
     Some(pending.repeats)
 }
 
-/// Whether `task` is to panic.
+/// Returns whether `task` has a pending panic.
 pub(crate) fn is_requested(task: &Task) -> bool {
     pending().as_ref().is_some_and(|pending| pending.contains_key(&task.id()))
 }
 
-/// The report with which the calling thread, `task`, is to panic.
+/// Takes the report with which the calling thread, `task`, has to panic.
 pub(crate) fn take(task: &Task) -> Option<String> {
     Some(pending().as_mut()?.remove(&task.id())?.report)
 }

@@ -1,7 +1,7 @@
 //! What a parked thread waits for, so that dumps and deadlock reports can say it.
 //!
-//! Whoever parks wraps its wait in [`because`]. The reason lies in the frame of the waiting thread; its worker, and nobody else,
-//! looks at it while the thread is suspended. It costs nothing but at the moment of parking. OS threads say it in `diagnosis/outside.rs`.
+//! A wait is wrapped in [`because`]. The reason lies in the frame of the waiting thread, and only its worker reads it, while the thread
+//! is suspended. It costs nothing except at the moment of parking. OS threads report theirs through [`hooks`](super::hooks).
 
 use std::cell::Cell;
 use std::panic::Location;

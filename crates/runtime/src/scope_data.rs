@@ -1,4 +1,4 @@
-//! Threads whose end somebody waits for: those of a `scope`, and those that a runtime's main closure waits for.
+//! Groups of threads that end together: those of a `scope`, and those that a runtime's end waits for.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use super::reason::{What, because};
 use super::task::Task;
 use super::wait;
 
-/// The count of a scope's threads, and who waits for it.
+/// The count of a scope's running threads, and the thread that waits until it is 0.
 pub struct ScopeData {
     running: AtomicUsize,
     panicked: AtomicBool,

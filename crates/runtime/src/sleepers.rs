@@ -2,7 +2,7 @@
 //! through it.
 //!
 //! ```text
-//!   who has a task                        worker
+//!   thread with a task                    worker
 //!   put it into a queue                   say in the mailbox "I sleep" (`Mailbox::prepare_sleep`)
 //!                                         count itself                       (enter)
 //!   ── sequentially consistent ──         ── sequentially consistent ──
@@ -18,7 +18,7 @@
 use super::mailbox::Mailbox;
 use crate::primitive::{AtomicUsize, Ordering, fence};
 
-/// See the head of this file.
+/// The number of workers that sleep; the module documentation has the protocol.
 pub(crate) struct Sleepers(AtomicUsize);
 
 impl Sleepers {
@@ -42,7 +42,7 @@ impl Sleepers {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// The caller has put a task into a queue. The number of the worker, by its mailbox, that it shall wake for that, if any.
+    /// Returns the number of the worker, by its mailbox, that the caller has to wake after it put a task into a queue, if any.
     #[must_use]
     pub(crate) fn claim<'a, M: 'a>(
         &self,

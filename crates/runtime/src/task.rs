@@ -29,7 +29,7 @@ use super::span::{self, ThreadSpans};
 use super::stack_reservation::StackReservation;
 use super::unwinding::Unwinding;
 pub use super::wake_word::UserPark;
-use super::wake_word::{Duty, Notice, Wait, WakeWord};
+use super::wake_word::{Duty, Notice, WaitMode, WakeWord};
 use super::worker::Worker;
 use crate::report::fatal;
 
@@ -379,21 +379,21 @@ impl Task {
 
     // ---- parking: called by the thread itself -------------------------------------------------------------------
 
-    /// Announces that the thread is about to suspend. False: it has been notified, and shall not.
+    /// Announces that the thread is about to suspend. Returns false if it has been notified and must not suspend.
     #[inline]
     pub fn begin_park(&self) -> bool {
-        self.word.begin(Wait::Park)
+        self.word.begin(WaitMode::Park)
     }
 
     /// As [`Task::begin_park`], for `thread::park`: takes the token instead, if it is there.
     #[inline]
     pub fn begin_user_park(&self) -> bool {
-        self.word.begin(Wait::UserPark)
+        self.word.begin(WaitMode::UserPark)
     }
 
     /// Puts the OS thread to sleep until it is notified (in a user's park: until it has the token) or the deadline passes.
     pub fn block(&self, user: bool, deadline: Option<Instant>) {
-        if !self.word.begin(if user { Wait::UserBlock } else { Wait::Block }) {
+        if !self.word.begin(if user { WaitMode::UserBlock } else { WaitMode::Block }) {
             return;
         }
         while let Some(state) = self.word.blocked() {
@@ -480,7 +480,7 @@ fn is_lent(joiner: *mut Task) -> bool {
     joiner.addr() & LENT != 0
 }
 
-/// Gives up what [`Task::set_joiner`] has put into `completion`.
+/// Releases what [`Task::set_joiner`] has put into `completion`.
 ///
 /// # Safety
 /// It is the caller's alone.

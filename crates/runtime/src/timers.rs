@@ -1,4 +1,4 @@
-//! A worker's timers: a hierarchical timing wheel. The timers themselves lie in the frames of those who wait.
+//! A worker's timers: a hierarchical timing wheel. The timers themselves lie in the frames of the waiting threads.
 //!
 //! Insert and remove are a few loads and stores, however many timers there are. Time is counted in ticks of 2^16 ns
 //! (65.5 µs). A deadline is rounded up, so a timer never fires early and is at most about a tick late; with many timers a little more,
@@ -165,7 +165,7 @@ impl Timers {
         let tick = u64::try_from((nanoseconds >> TICK_BITS) + 1).unwrap_or(last).min(last);
         // SAFETY: the caller vouches for the timer.
         unsafe { timer.as_ref() }.tick.set(tick.max(self.now));
-        self.place(timer);
+        self.link(timer);
         self.length += 1;
     }
 
@@ -189,7 +189,7 @@ impl Timers {
     }
 
     /// Puts a timer into the slot of its tick.
-    fn place(&mut self, timer: NonNull<Timer>) {
+    fn link(&mut self, timer: NonNull<Timer>) {
         // SAFETY: what the wheel holds stays where it is (contract of `insert`).
         let node = unsafe { timer.as_ref() };
         let difference = (node.tick.get() ^ self.now) | 1;
@@ -323,7 +323,7 @@ impl Timers {
             let tick = unsafe { &timer.as_ref().tick };
             // The present may have gone on since its slot was reached.
             tick.set(tick.get().max(self.now));
-            self.place(timer);
+            self.link(timer);
         }
     }
 }

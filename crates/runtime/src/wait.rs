@@ -174,8 +174,8 @@ pub fn yield_now() {
     worker.yield_now(task);
 }
 
-/// Counts an operation that may do without waiting, and lets others run if the green thread has done many in a row: who only
-/// sends does not keep its worker for itself. Not a cancellation point.
+/// Counts an operation that may complete without waiting, and yields after many in a row, so that a thread that only sends does not
+/// monopolize its worker. Not a cancellation point.
 #[inline]
 pub fn count_operation() {
     // SAFETY: used in this frame, which is the calling green thread's.

@@ -24,7 +24,7 @@ const TOKEN: u32 = 8;
 const CANCEL: u32 = 16;
 const USER: u32 = 32;
 
-/// See the head of this file.
+/// The word; the module documentation lists its bits.
 pub struct WakeWord {
     state: AtomicU32,
 }
@@ -38,7 +38,7 @@ pub enum Notice {
     Cancel = NOTIFIED | CANCEL,
 }
 
-/// What whoever has told it has to do now.
+/// What the notifying thread has to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Duty {
@@ -52,7 +52,7 @@ pub enum Duty {
 /// How the thread is about to wait.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub enum Wait {
+pub enum WaitMode {
     Park = PARKED,
     UserPark = PARKED | USER,
     Block = BLOCKED,
@@ -87,9 +87,9 @@ impl WakeWord {
         }
     }
 
-    /// By the thread itself: announces that it is about to wait. False: it has been notified, and shall not.
+    /// Announces that the calling thread is about to wait. Returns false if it has been notified and must not wait.
     #[inline]
-    pub fn begin(&self, wait: Wait) -> bool {
+    pub fn begin(&self, wait: WaitMode) -> bool {
         let how = wait as u32;
         let obstacle = if how & USER != 0 { NOTIFIED | TOKEN } else { NOTIFIED };
         let mut state = self.state.load(Ordering::Relaxed);

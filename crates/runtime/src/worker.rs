@@ -233,7 +233,7 @@ impl Worker {
         std::mem::forget(scheduling);
     }
 
-    /// Gives each ready task its turn, within limits.
+    /// Resumes each ready task once, within limits.
     fn run_ready(&self) {
         for _ in 0..TURNS {
             // SAFETY: a task is in the run queue of its worker alone, and not over.
@@ -284,7 +284,7 @@ impl Worker {
         }
     }
 
-    /// Gives the number of switches so far, this one included.
+    /// Counts a switch, and returns how many there have been.
     #[inline]
     fn count_switch(&self) -> u64 {
         let switches = self.counters.switches.load(Ordering::Relaxed).wrapping_add(1);
@@ -443,7 +443,7 @@ impl Worker {
         mailbox.awake();
     }
 
-    /// Gives back memory of stacks that are not used. True: there may be more to give back.
+    /// Returns memory of unused stacks to the kernel. Returns true if there may be more.
     fn trim_stacks(&self) -> bool {
         let now = (self.clock.get() >> 32) as u32;
         let mut stacks = self.stacks.borrow_mut();

@@ -1,4 +1,4 @@
-//! Coroutines by hand: [`Generator`], which yields values to whoever asks, and [`Greenlet`], which switches
+//! Coroutines by hand: [`Generator`], which yields values to its resumer, and [`Greenlet`], which switches
 //! to any other of its [`Hub`]. They are made inside a green thread, whose blocking calls stay green in them; or, by an `unsafe`
 //! constructor, on a plain OS thread, and need no runtime then.
 //!

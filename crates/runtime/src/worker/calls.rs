@@ -133,7 +133,7 @@ impl Worker {
         self.suspend(task);
     }
 
-    /// Whether the running task shall let others run before its next operation.
+    /// Returns whether the running task has to let others run before its next operation.
     #[inline]
     pub fn is_over_budget(&self) -> bool {
         let left = self.inline_operations.get();

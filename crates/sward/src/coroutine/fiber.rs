@@ -77,7 +77,7 @@ struct FiberShared {
     home: Cell<Option<NonZeroU64>>,
     /// What the resumer was in the middle of.
     surroundings: Cell<Surroundings>,
-    /// The body shall unwind.
+    /// The body has to unwind.
     closing: Cell<bool>,
     /// The resumer was unwinding (a destructor of its resumes us), so that `panicking` says nothing about the
     /// body.
@@ -209,7 +209,7 @@ impl Fiber {
     /// Puts the body on a stack.
     ///
     /// # Panics
-    /// There is none to be had.
+    /// Panics if the kernel refuses the memory.
     fn start(&mut self) {
         let Stage::Created(_, stack_bytes) = self.stage else { return };
         let stack = take(stack_bytes);
@@ -225,7 +225,7 @@ impl Fiber {
         }
     }
 
-    /// Brings the body to its end: unwinds it, or drops it if it has not begun. Gives the panic that comes
+    /// Brings the body to its end: unwinds it, or drops it if it has not begun. Returns the panic that comes
     /// out of it instead. A body that cannot be unwound, or not here, is leaked.
     pub(super) fn close(&mut self) -> Option<Payload> {
         if let Stage::Started(_) = self.stage {
@@ -330,7 +330,7 @@ thread_local! {
 /// Takes a stack.
 ///
 /// # Panics
-/// There is none to be had.
+/// Panics if the kernel refuses the memory.
 fn take(stack_bytes: usize) -> Stack {
     // An OS thread that is ending has lost its pool: its last stacks come from pools of their own, and are
     // not reused.

@@ -1,4 +1,4 @@
-//! Generators: a body that yields values to whoever asks for the next one, and gets a value back for each.
+//! Generators: a body that yields values to its resumer, and receives a value for each.
 //!
 //! Protocol: the two sides take turns, and what crosses lies in [`Exchange`] while it does. `yielded` is
 //! filled by the body before it leaves, and emptied by the resumer after; `sent` the other way round;
@@ -173,7 +173,7 @@ impl<Out: 'static, In: 'static, Return: 'static> Generator<Out, In, Return> {
         self.advance()
     }
 
-    /// Gives `value` to the yield where the body stands, runs the body up to its next yield, and gives the
+    /// Sends `value` to the yield where the body stands, runs the body up to its next yield, and gives the
     /// value yielded there; `None` if it ends before, or has ended already (then `value` is dropped).
     ///
     /// # Panics
@@ -269,7 +269,7 @@ pub struct Yielder<'body, Out, In = ()> {
 }
 
 impl<Out, In> Yielder<'_, Out, In> {
-    /// Gives `value` to the resumer, and waits until it sends one back. Unwinds instead when the generator is
+    /// Passes `value` to the resumer, and waits until it sends one back. Unwinds instead when the generator is
     /// closed.
     ///
     /// # Panics

@@ -62,7 +62,7 @@ impl<T: 'static> Greenlet<T> {
         }))
     }
 
-    /// Gives a [declared](super::Hub::declare) greenlet its body. It gets the value of the first switch to
+    /// Sets the body of a [declared](super::Hub::declare) greenlet. It gets the value of the first switch to
     /// it; what it returns goes to its parent.
     ///
     /// # Panics

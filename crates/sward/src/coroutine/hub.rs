@@ -207,7 +207,7 @@ impl<T: 'static> HubShared<T> {
         self.order.set(Some(order));
     }
 
-    /// Carries out `order`, and those that come of it, until one is for the main greenlet. Gives what that
+    /// Carries out `order`, and those that come of it, until one is for the main greenlet. Returns what that
     /// gets.
     fn run(&self, mut order: Switch<T>) -> thread::Result<T> {
         loop {
@@ -227,7 +227,7 @@ impl<T: 'static> HubShared<T> {
         }
     }
 
-    /// Resumes `target` with `message`, and gives what is to be done next.
+    /// Resumes `target` with `message`, and returns the next switch.
     fn turn(&self, target: &Greenlet<T>, message: thread::Result<T>) -> Switch<T> {
         let index = target.0.index.get();
         let taken = self.slots.borrow_mut().fibers[index].take();
@@ -256,7 +256,7 @@ impl<T: 'static> HubShared<T> {
         }
     }
 
-    /// Ends a greenlet that is not the main one. Gives the panic that comes out of it, if one does.
+    /// Ends a greenlet that is not the main one. Returns the panic that comes out of it, if any.
     fn end(&self, target: &Greenlet<T>) -> Option<Payload> {
         match target.0.state.get() {
             State::Created | State::Started => {}

@@ -153,7 +153,7 @@ impl Room {
         }
     }
 
-    /// Gives the client a thread.
+    /// Starts a thread for the client.
     fn receive(self: &Arc<Room>, client: Arc<UnixStream>) {
         let mut clients = lock(&self.clients);
         if clients.len() == CLIENTS_MAX {

@@ -186,7 +186,7 @@ impl Watch {
     }
 }
 
-/// Ends the watch of whoever waits with `over`.
+/// Ends the watch that waits with `over`.
 pub(super) fn end_watch(over: &AtomicBool) {
     over.store(true, Ordering::Relaxed);
     tell();

@@ -94,7 +94,7 @@ pub(super) struct Unseen {
     pub(super) silent: Vec<usize>,
 }
 
-/// As [`take`], but shows each thread to `see` and keeps none. Workers that have sent nothing for `patience` are silent.
+/// Takes a snapshot like [`take`], but shows each thread to `see` and keeps none. Workers that have sent nothing for `patience` are silent.
 pub(super) fn survey(
     shared: &Arc<Shared>,
     depth: Depth,
