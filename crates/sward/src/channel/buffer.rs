@@ -1,6 +1,6 @@
 //! The messages that wait in a channel: a ring of slots that the first push makes, and that doubles when it is full.
 //!
-//! It is grown by who is about to push, since nothing is allocated under the channel's lock: make a larger one with
+//! The thread that is about to push grows it, since nothing is allocated under the channel's lock: make a larger one with
 //! [`Buffer::with_slots`], take the lock again, and let this one [move](Buffer::move_to) there. Dropping the old one, too,
 //! is done after unlocking.
 

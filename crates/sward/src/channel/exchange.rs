@@ -1,8 +1,8 @@
 //! The channel itself: what its senders, receivers and selects do to its [`ChannelState`], under one lock.
 //!
-//! Nothing of the user's runs under that lock: messages are dropped, and memory is taken and given back, before it is taken or after it is let go. A
-//! message lies in the frame of a thread that waits: neither [`sleep`] nor what stands between it and entering
-//! the line unwinds, so the thread ends its entry before it leaves the frame.
+//! No user code runs under that lock: messages are dropped, and memory is allocated and freed, before locking or after unlocking.
+//! A message lies in the frame of a waiting thread. Nothing unwinds from entering the list to the end of [`sleep`], so the
+//! thread removes its entry before it leaves the frame.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ enum Ended {
     Disconnected,
     /// No message after all.
     Nothing,
-    /// A cancel is due, and who promised the message has not brought it.
+    /// A cancel is due, and the sender that promised the message has not brought it.
     Cancelled,
 }
 
@@ -111,7 +111,7 @@ impl<T> Exchange<T> {
         if is_sent { Ok(()) } else { Err(Unsent::Full) }
     }
 
-    /// Sends, or enters the line of those who wait to.
+    /// Sends, or enters the list of waiting senders.
     ///
     /// # Safety
     /// If it waits, `message` stays where it is and is not used before [`Exchange::end_send`].
@@ -203,7 +203,7 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// Receives, or enters the line of those who wait to.
+    /// Receives, or enters the list of waiting receivers.
     ///
     /// # Safety
     /// If it waits, `into` stays where it is and is not used before [`Exchange::end_recv`].
@@ -378,7 +378,7 @@ impl<T> Exchange<T> {
         token
     }
 
-    /// Enters a select among those who wait to receive. `None`: it need not wait.
+    /// Enters a select in the list of waiting receivers. Returns `None` if it need not wait.
     pub(super) fn enter_recv(&self, claim: Claim) -> Option<Key> {
         let mut wakes = WakeList::new();
         let (mut state, slot) = self.lock_with_box();
@@ -488,7 +488,7 @@ impl<T> Exchange<T> {
         token
     }
 
-    /// Enters a select among those who wait to send. `None`: it need not wait.
+    /// Enters a select in the list of waiting senders. Returns `None` if it need not wait.
     pub(super) fn enter_send(&self, claim: Claim) -> Option<Key> {
         let mut wakes = WakeList::new();
         let mut state = self.state.lock();

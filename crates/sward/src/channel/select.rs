@@ -1,10 +1,10 @@
 //! Waiting for the first of several channel operations.
 //!
-//! Protocol of [`Select::select`]: 1. Try each operation. If one can go on, it is *started*, and what has
-//! been started is a [`Token`]. 2. Otherwise enter the lines of all channels, with one [`Ticket`], and sleep.
-//! Whoever can serve one of them claims the ticket; the first wins. (If a channel has changed since the first
-//! step, leave again and start over.) 3. Close the ticket, leave all lines. If it had been claimed, that
-//! operation has been started.
+//! Protocol of [`Select::select`]:
+//! 1. Try each operation. If one can go on, it is *started*, and a [`Token`] stands for it.
+//! 2. Otherwise enter the lists of all channels, with one [`Ticket`], and sleep. A partner that can serve one of the entries
+//!    claims the ticket; the first wins. (If a channel has changed since step 1, leave again and start over.)
+//! 3. Close the ticket, leave all lists. If the ticket had been claimed, that operation has been started.
 //!
 //! A started operation is *finished* by [`SelectedOperation::send`] or [`recv`](SelectedOperation::recv).
 //! Once claimed, a select goes through with it: a cancel or a deadline that comes later has come too late.
@@ -375,7 +375,7 @@ impl<'a> Select<'a> {
             let is_selected = claimed == Some(index);
             let token = handle.leave(key, is_selected);
             if is_selected {
-                let token = token.expect("who claims a ticket starts the operation under the same lock");
+                let token = token.expect("a claim starts the operation under the same lock");
                 selected = Some(SelectedOperation::new(index, handle, token));
             }
         }
@@ -470,7 +470,7 @@ pub struct SelectedOperation<'a> {
     not_send: PhantomData<*const ()>,
 }
 
-// As crossbeam's: whoever unwinds leaves the channel whole, and what was started is given back.
+// As crossbeam's: unwinding leaves the channel whole, and undoes what was started.
 impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 

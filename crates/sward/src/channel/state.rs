@@ -1,14 +1,14 @@
-//! What a channel's lock protects: the buffer, those who wait to receive, those who wait to send.
+//! What a channel's lock protects: the buffer, the waiting receivers, the waiting senders.
 //!
 //! Protocol:
-//! - Messages are handed over directly. While somebody waits to receive, the buffer is empty and nobody waits to send;
-//!   while somebody waits to send, there is no room. So who comes along cannot overtake those who wait.
-//! - Who waits in several channels at once (`select.rs`) has a ticket, and who wants to serve it [claims](Claim)
-//!   the ticket first. If that fails it has been served elsewhere, and is no longer in the line.
-//! - A select that is selected to *send* brings its message only afterwards. Until then it has either a
-//!   reserved slot in the buffer or, if there is no buffer, a receiver who was promised the message.
-//! - Only a thread that sleeps for its entry is woken by it. The entry of a select that was selected may be left for ever, if its
-//!   [`SelectedOperation`](super::SelectedOperation) is forgotten, and outlive the thread.
+//! - Messages are handed over directly. While a receiver waits, the buffer is empty and no sender waits; while a sender
+//!   waits, there is no room. So newcomers cannot overtake waiting threads.
+//! - A thread that waits in several channels at once (`select.rs`) has a ticket. Its partner [claims](Claim) the ticket
+//!   first. If the claim fails, another channel has served the thread, and its entry leaves the list.
+//! - A select that is claimed to *send* brings its message only afterwards. Until then it has either a reserved slot in the
+//!   buffer or, if there is no buffer, a receiver that was promised the message.
+//! - An entry wakes only a thread that sleeps for it. The entry of a claimed select stays for ever, and may outlive the thread,
+//!   if its [`SelectedOperation`](super::SelectedOperation) is forgotten.
 //!
 //! ```text
 //!   what a receiver gets:   Nothing ──▶ Message                what a sender leaves:   Message ──▶ Taken
@@ -35,7 +35,7 @@ pub(super) struct ChannelState<T> {
     pub(super) disconnected: bool,
     pub(super) receiving: WaitList<Receiving<T>>,
     pub(super) sending: WaitList<Sending<T>>,
-    /// Those who want to know when anything has changed, and claim nothing.
+    /// Threads that wait for any change, and claim nothing.
     pub(super) watching: WaitList<()>,
     /// Empty; what one select has used, for the next one.
     pub(super) spare: Option<Box<Option<T>>>,
@@ -85,7 +85,7 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Takes the first out of the order who has not been served elsewhere.
+/// Takes the first waiter that no other channel has served out of the order.
 fn claim_first<I>(list: &mut WaitList<I>, claim: impl Fn(&I) -> &Option<Claim>) -> Option<Key> {
     loop {
         let key = list.first()?;
@@ -243,7 +243,7 @@ impl<T> ChannelState<T> {
         entry
     }
 
-    /// Lets those who wait to send fill the room that there is.
+    /// Lets waiting senders fill the free room.
     #[inline]
     pub(super) fn refill(&mut self, wakes: &mut WakeList) {
         while self.has_room()

@@ -20,8 +20,8 @@ const OWN_BYTES: usize = 16 * 1024;
 ///
 /// On io_uring the kernel itself picks the buffer, and goes on receiving by itself from one call to the next: a message costs no
 /// request. So, like any buffered reader, it may have taken more than has been read
-/// from it: as long as it lives, who reads the stream past it may find nothing, and what it still holds when it is dropped is lost. It
-/// is never more than 128 KiB ahead of who reads from it, or what arrives in one pass of the event loop. A reader that is forgotten
+/// from it: as long as it lives, a thread that reads the stream past it may find nothing, and what it still holds when it is dropped is lost. It
+/// is never more than 128 KiB ahead of the thread that reads from it, or what arrives in one pass of the event loop. A reader that is forgotten
 /// ([`mem::forget`](std::mem::forget)) goes on taking until then, or until the stream is dropped.
 ///
 /// # Examples
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
 }
 
 impl BufRead for Reader<'_> {
-    /// Waits until there is something, or the end. A cancellation point.
+    /// Waits until there is something, or the end. This is a [cancellation point](crate::thread::JoinHandle::cancel).
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.buffer().is_empty() {
             self.let_go();

@@ -1,4 +1,4 @@
-//! Why nothing was put or got.
+//! The errors of a queue: why nothing was put or got.
 
 use std::error::Error;
 use std::fmt;

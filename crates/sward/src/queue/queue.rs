@@ -1,12 +1,12 @@
 //! The queue itself, in any of its orders.
 //!
 //! Protocol: one lock around the items and the two lines of waiters. An item is handed directly to the first
-//! who waits for one, and room directly to the first who waits for room (whose item then moves in), so nobody
+//! thread that waits for one, and room directly to the first that waits for room (whose item then moves in), so no thread
 //! is overtaken.
 //!
-//! That lock is a short one, under which no code of the user's runs. Where the order is found by comparing items, whoever wants to
-//! do so holds `ordering` meanwhile, a lock that one may wait for; takes the collection out of the state, lets go of the state, orders the
-//! items, and puts the collection back ([`Queue::arrange`]).
+//! That lock is a spin lock, under which no user code runs. Where the order is found by comparing items, the comparing thread
+//! holds `ordering`, a lock that may block: it takes the collection out of the state, unlocks the state, orders the items, and
+//! puts the collection back ([`Queue::arrange`]).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -84,20 +84,20 @@ impl Patience {
 }
 
 impl<T, O: Order<T>> QueueState<T, O> {
-    /// Hands the item to the first who waits for one.
+    /// Hands the item to the first waiting getter.
     fn hand_over(&mut self, item: T, wakes: &mut WakeList) -> Result<(), T> {
         let Some(key) = self.getting.first() else { return Err(item) };
-        // Who waits has seen the queue empty, so this item is the next in any order.
+        // The waiter has seen the queue empty, so this item is the next in any order.
         *self.getting.request(key) = Some(item);
         self.getting.wake(key, wakes);
         self.unfinished += 1;
         Ok(())
     }
 
-    /// The item of the first who waits to put, which has to find its position then.
+    /// Takes the item of the first waiting putter. The caller finds its position.
     fn admit(&mut self, wakes: &mut WakeList) -> Option<T> {
         let key = self.putting.first()?;
-        let item = self.putting.request(key).take().expect("who waits to put has its item");
+        let item = self.putting.request(key).take().expect("a waiting putter has its item");
         self.putting.wake(key, wakes);
         self.unfinished += 1;
         Some(item)
@@ -293,7 +293,7 @@ impl<T, O: Order<T>> Queue<T, O> {
                     admitted.into_iter().for_each(|admitted| items.push(admitted));
                     item
                 });
-                return Ok(item.expect("the queue is not empty, and who compares has it for itself"));
+                return Ok(item.expect("the queue is not empty, and the comparing thread has it for itself"));
             }
             if state.closed {
                 return Err(GetError::Closed);
@@ -336,7 +336,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.state.lock().closed
     }
 
-    /// Says that the work on one item is done: called once by whoever got it.
+    /// Marks the work on one item as done. The thread that got the item calls it once.
     ///
     /// # Panics
     /// If it is called more often than items were put.
@@ -383,7 +383,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         })
     }
 
-    /// Takes no more items. What is in the queue can still be got; who waits for more, or for room, learns
+    /// Takes no more items. What is in the queue can still be got; a thread that waits for more, or for room, learns
     /// that it is closed.
     pub fn close(&self) {
         let mut wakes = WakeList::new();

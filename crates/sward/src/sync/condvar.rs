@@ -1,6 +1,6 @@
 //! `std::sync::Condvar`, green.
 //!
-//! A waiter enters the parking lot before it unlocks the mutex, so whoever changes the condition under the mutex
+//! A waiter enters the parking lot before it unlocks the mutex, so a thread that changes the condition under the mutex
 //! finds it there. A notification reaches exactly the first waiters; a cancel that comes between being
 //! notified and holding the mutex again passes it on.
 

@@ -40,7 +40,7 @@ impl Event {
         self.is_set.load(Ordering::Acquire)
     }
 
-    /// Raises the flag. All who wait go on, even if it is taken down again before they run.
+    /// Raises the flag. All waiting threads go on, even if it is taken down again before they run.
     pub fn set(&self) {
         let mut wakes = WakeList::new();
         let mut waiting = self.waiting.lock();
@@ -50,7 +50,7 @@ impl Event {
         wakes.unpark();
     }
 
-    /// Takes the flag down.
+    /// Lowers the flag.
     pub fn clear(&self) {
         let _waiting = self.waiting.lock();
         self.is_set.store(false, Ordering::Release);

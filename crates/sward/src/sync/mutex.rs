@@ -14,10 +14,10 @@ use crate::runtime::wait;
 /// Protects data that threads share: [`std::sync::Mutex`]. A thread that waits for it lets its worker run other green
 /// threads.
 ///
-/// Works between green threads of any worker and OS threads. Not fair in the short run; but who has once been
+/// Works between green threads of any worker and OS threads. Not fair in the short run; but a thread that has once been
 /// woken in vain is next.
 ///
-/// A panic while it is held poisons it. A [cancel](crate::thread::JoinHandle::cancel) unlocks it and does not: whoever breaks an invariant of
+/// A panic while it is held poisons it. A [cancel](crate::thread::JoinHandle::cancel) unlocks it and does not: code that breaks an invariant of
 /// the data and blocks before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
 /// protects](super#cancel-and-what-a-lock-protects).
 ///
@@ -85,7 +85,7 @@ impl<T: ?Sized> Mutex<T> {
         self.guard()
     }
 
-    /// Takes the mutex if it is free. Never waits; but who [fails often](super#loops-that-try) lets others run.
+    /// Takes the mutex if it is free. Never waits; but a thread that [fails often](super#loops-that-try) lets others run.
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] as for [`lock`](Mutex::lock).
@@ -139,7 +139,7 @@ impl<T: Default> Default for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("Mutex");
-        // Not `try_lock`: who formats may hold std's lock on the output.
+        // Not `try_lock`: the formatting thread may hold std's lock on the output.
         match self.raw.try_lock().then(|| self.guard()) {
             Some(Ok(guard)) => debug.field("data", &&*guard),
             Some(Err(error)) => debug.field("data", &&**error.get_ref()),

@@ -5,7 +5,7 @@
 //!   FREE        nobody holds it; if threads wait, one that is awake will wake them
 //!   HELD        held, nobody waits
 //!   CONTENDED   held, and somebody may wait: unlocking unparks the first
-//!   RESERVED    free, but only for one who waited, was unparked and found that others had been quicker
+//!   RESERVED    free, but only for a waiter that was unparked and found that others had been quicker
 //!
 //!          lock                     somebody waits
 //!   FREE ────────▶ HELD ─────────────────────────────▶ CONTENDED ◀──────────────┐

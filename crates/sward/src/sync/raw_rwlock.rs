@@ -7,7 +7,7 @@
 //!   READERS    how many readers hold it
 //!   WRITER     a writer holds it
 //!   QUEUED     threads wait: the unlock that frees the lock wakes the first of them
-//!   RESERVED   free, but only for those who waited, were unparked and found that others had been quicker
+//!   RESERVED   free, but only for waiters that were unparked and found that others had been quicker
 //! ```
 //!
 //! Waiters stand in order of arrival. A turn is the first writer, or all readers up to the next writer. While
@@ -167,7 +167,7 @@ impl RawRwLock {
         false
     }
 
-    /// By one who holds it for reading.
+    /// For a thread that holds it for reading.
     #[inline]
     pub(super) fn unlock_read(&self) {
         holds::released(self.address());
@@ -177,7 +177,7 @@ impl RawRwLock {
         }
     }
 
-    /// By the one who holds it for writing.
+    /// For the thread that holds it for writing.
     #[inline]
     pub(super) fn unlock_write(&self) {
         holds::released(self.address());

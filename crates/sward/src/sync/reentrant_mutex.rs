@@ -17,7 +17,7 @@ use crate::runtime::wait;
 ///
 /// A guard gives shared access only, since there may be several; put a `Cell` or `RefCell` inside.
 ///
-/// Nothing poisons it, neither a panic nor a [cancel](crate::thread::JoinHandle::cancel): whoever breaks an invariant of the data and blocks
+/// Nothing poisons it, neither a panic nor a [cancel](crate::thread::JoinHandle::cancel): code that breaks an invariant of the data and blocks
 /// before mending it [shields](crate::thread::shield) that, or mends it in a destructor. See [what a lock
 /// protects](super#cancel-and-what-a-lock-protects).
 ///
@@ -80,7 +80,7 @@ impl<T: ?Sized> ReentrantMutex<T> {
         self.guard()
     }
 
-    /// Takes the mutex if no other thread holds it. Never waits; but who [fails often](super#loops-that-try) lets others run.
+    /// Takes the mutex if no other thread holds it. Never waits; but a thread that [fails often](super#loops-that-try) lets others run.
     #[track_caller]
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         let guard = self.attempt();
@@ -131,7 +131,7 @@ impl<T> From<T> for ReentrantMutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantMutex<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("ReentrantMutex");
-        // Not `try_lock`: who formats may hold std's lock on the output.
+        // Not `try_lock`: the formatting thread may hold std's lock on the output.
         match self.attempt() {
             Some(guard) => debug.field("data", &&*guard),
             None => debug.field("data", &format_args!("<locked>")),

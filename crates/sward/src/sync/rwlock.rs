@@ -165,7 +165,7 @@ impl<T: Default> Default for RwLock<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = formatter.debug_struct("RwLock");
-        // Not `try_read`: who formats may hold std's lock on the output.
+        // Not `try_read`: the formatting thread may hold std's lock on the output.
         match self.raw.try_read().then(|| self.read_guard()) {
             Some(Ok(guard)) => debug.field("data", &&*guard),
             Some(Err(error)) => debug.field("data", &&**error.get_ref()),
