@@ -1,12 +1,9 @@
 //! Groups of threads that end together: those of a `scope`, and those that a runtime's end waits for.
 
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::reason::{What, because};
 use super::task::Task;
-use super::wait;
 
 /// The count of a scope's running threads, and the thread that waits until it is 0.
 pub struct ScopeData {
@@ -88,15 +85,6 @@ impl ScopeData {
         for task in children.iter().filter_map(Weak::upgrade) {
             task.cancel();
         }
-    }
-
-    /// Waits until all have left. `at` is where the user's code waits.
-    pub fn await_children(&self, at: &'static Location<'static>) {
-        because(What::Scope(self), at, || {
-            while self.running() != 0 {
-                wait::park(None);
-            }
-        });
     }
 
     /// Those that [`ScopeData::add`] has been told of and that are not over.

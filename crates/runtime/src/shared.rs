@@ -206,7 +206,7 @@ impl Shared {
         match self.workers[worker].mailbox.push(message) {
             Ok(true) => self.wake(worker),
             Ok(false) => {}
-            Err(Message::Start(task)) => super::worker::abandon(task),
+            Err(Message::Start(task)) => task.abandon(),
             // It has ended after all its threads: there is nothing left to be told.
             Err(_) => {}
         }
@@ -301,7 +301,7 @@ impl Shared {
     /// The runtime is over or about to be: ends what no worker will start any more.
     pub fn abandon_unstarted(&self) {
         while let Some(task) = self.steal(0) {
-            super::worker::abandon(task);
+            task.abandon();
         }
     }
 

@@ -21,6 +21,7 @@ use std::time::Instant;
 use sward_coroutine::{Coroutine, Suspender};
 use sward_engine::Operation;
 
+use super::deadline::Cancelled;
 use super::futex;
 use super::message::Message;
 use super::reason::Reason;
@@ -248,6 +249,14 @@ impl Task {
     pub(crate) unsafe fn put_back(&self, start: Arc<dyn Start>, stack: StackReservation) {
         // SAFETY: nobody else touches the body of a task that is in no queue and has not started.
         unsafe { *self.body.get() = Body::Unstarted(start, stack) };
+    }
+
+    /// Ends a task that will never start. By the thread that has taken it from its queue.
+    pub(crate) fn abandon(&self) {
+        // SAFETY: an unstarted task is touched by the one who has taken it from its queue, which is the caller.
+        let (start, _) = unsafe { self.take_start() };
+        start.abandon(Box::new(Cancelled::before_start()));
+        self.complete();
     }
 
     /// The worker `index` takes it. From now on a cancel is told to that worker; one that came before is seen by it, in

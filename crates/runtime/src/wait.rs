@@ -19,7 +19,7 @@
 //! 3. What can be asked of a thread (cancel, deadline, the runtime's end) is looked at after the last point before a wait at which it
 //!    may have been switched out.
 
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ use sward_engine::{Operation, Request, Submitted, perform_blocking};
 use super::current::{with_current_task, with_local};
 use super::deadline::{self, Cancelled};
 use super::pending_panic;
+use super::reason::{What, because};
+use super::scope_data::ScopeData;
 use super::task::{Local, Task, Waiting};
 use super::timers::Timer;
 use super::unwinding::is_open_to_cancel;
@@ -294,6 +296,15 @@ fn block(user: bool, deadline: Option<Instant>) {
         task.block(user, deadline::nearest(local, deadline));
         deadline::look_at_clock(local);
         deliver(task);
+    });
+}
+
+/// Waits until all threads of a scope have left it. `at` is where the user's code waits.
+pub fn await_children(scope: &ScopeData, at: &'static Location<'static>) {
+    because(What::Scope(scope), at, || {
+        while scope.running() != 0 {
+            park(None);
+        }
     });
 }
 

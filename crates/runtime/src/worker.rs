@@ -216,7 +216,7 @@ impl Worker {
             if self.is_abandoning.get() {
                 for message in self.shared.mailbox(self.index).close_at_once() {
                     if let Message::Start(task) = message {
-                        abandon(task);
+                        task.abandon();
                     }
                 }
                 break;
@@ -487,14 +487,6 @@ impl Drop for Scheduling {
     fn drop(&mut self) {
         fatal(format_args!("a worker's scheduler panicked, and its green threads cannot go on without it"));
     }
-}
-
-/// Ends a task that will never start.
-pub fn abandon(task: Arc<Task>) {
-    // SAFETY: an unstarted task is touched by the one who has taken it from its queue.
-    let (start, _) = unsafe { task.take_start() };
-    start.abandon(Box::new(Cancelled::before_start()));
-    task.complete();
 }
 
 /// The owner's part of a live task.

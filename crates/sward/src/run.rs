@@ -10,6 +10,7 @@ use crate::diagnosis::{self, Console, Monitor, Settings, StackUse};
 use crate::report::{self, report};
 use crate::runtime::shared::{OnEnd, Shared};
 use crate::runtime::task::Task;
+use crate::runtime::wait;
 use crate::runtime::worker::Worker;
 use crate::thread::{Builder as ThreadBuilder, JoinHandle, Packet, TakeResult};
 
@@ -230,7 +231,7 @@ impl Builder {
             let stop = stop;
             let result = main();
             if let Some(exit) = stop.0.exit() {
-                exit.await_children(spawned_at);
+                wait::await_children(&exit, spawned_at);
             }
             result
         };

@@ -58,11 +58,11 @@ where
     // A cancel, a timeout, or a report that this wait would never end.
     let awaited = match is_interrupted {
         true => Ok(()),
-        false => catch_unwind(AssertUnwindSafe(|| scope.data.await_children(at))),
+        false => catch_unwind(AssertUnwindSafe(|| wait::await_children(&scope.data, at))),
     };
     if is_interrupted || awaited.is_err() {
         scope.data.cancel_children();
-        wait::shield(|| scope.data.await_children(at));
+        wait::shield(|| wait::await_children(&scope.data, at));
     }
     match result.and_then(|value| awaited.map(|()| value)) {
         Err(payload) => resume_unwind(payload),
