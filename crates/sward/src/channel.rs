@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   sender.rs  receiver.rs ──▶ exchange.rs ──▶ state.rs ──▶ buffer.rs    lines of waiters and a buffer, under one lock
-//!                    │                              └─────▶ message_slot.rs  where a message lies on its way
+//!                    │                              └─────▶ message_slot.rs   where a message lies on its way
 //!                    └───────▶ clock.rs       after, at, tick
 //!   macros.rs ──▶ select.rs ──▶ all of them   the first of several operations
 //! ```
