@@ -373,3 +373,22 @@ fn the_runtimes_end_leaves_behind_what_nothing_can_end() {
         assert_eq!(result.unwrap(), 5);
     }
 }
+
+/// An offloaded call will end, however long it takes, and whoever waits for it is not left behind.
+#[test]
+fn the_runtimes_end_waits_for_an_offloaded_call() {
+    let ended = flag();
+    let theirs = Arc::clone(&ended);
+    let main = move || {
+        thread::spawn(move || {
+            // Longer than a runtime waits for what nothing can end.
+            sward::offload(|| std::thread::sleep(Duration::from_secs(6)));
+            set(&theirs);
+        });
+        let_others_run();
+    };
+    let _watchdog = sward_testing::Watchdog::start("the_runtimes_end_waits_for_an_offloaded_call");
+    // SAFETY: nothing here holds a scoped thread-local value across a blocking call.
+    unsafe { sward::Builder::new().workers(1).run(main) }.unwrap();
+    assert!(ended.load(Ordering::SeqCst));
+}

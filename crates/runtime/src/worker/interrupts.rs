@@ -60,7 +60,7 @@ impl Worker {
         let (before, ticks) = self.quiet.get();
         let ticks = if before == switches && self.shared.is_hopeless_but(self.index) { ticks + 1 } else { 0 };
         self.quiet.set((switches, ticks));
-        if ticks == QUIET_TICKS && !offload::running() > 0 {
+        if ticks >= QUIET_TICKS && offload::running() == 0 {
             self.shared.abandon();
         }
     }
