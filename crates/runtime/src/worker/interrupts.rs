@@ -58,9 +58,14 @@ impl Worker {
     pub(crate) fn note_quiet_tick(&self) {
         let switches = self.shared.switches();
         let (before, ticks) = self.quiet.get();
-        let ticks = if before == switches && self.shared.is_hopeless_but(self.index) { ticks + 1 } else { 0 };
+        // An offloaded call sends its mail before it counts as over, so mail is looked for afterwards.
+        let is_quiet = before == switches
+            && offload::running() == 0
+            && !self.shared.mailbox(self.index).has_mail()
+            && self.shared.is_hopeless_but(self.index);
+        let ticks = if is_quiet { ticks + 1 } else { 0 };
         self.quiet.set((switches, ticks));
-        if ticks >= QUIET_TICKS && offload::running() == 0 {
+        if ticks == QUIET_TICKS {
             self.shared.abandon();
         }
     }
