@@ -36,7 +36,7 @@ macro_rules! options {
                 $(#[$documentation])*
                 ///
                 /// # Errors
-                /// `InvalidInput` if the value is out of range, `ENOPROTOOPT` if the option belongs to the other address family.
+                /// `InvalidInput` if the value is out of range, `ENOPROTOOPT` if it is an IPv6 option of an IPv4 socket.
                 pub fn $set(&self, value: $type) -> io::Result<()> {
                     self.inner.$set(value)
                 }
@@ -44,7 +44,7 @@ macro_rules! options {
                 #[doc = concat!("Returns what [`", stringify!($set), "`](UdpSocket::", stringify!($set), ") has set.")]
                 ///
                 /// # Errors
-                /// `ENOPROTOOPT` if the option belongs to the other address family.
+                /// `EOPNOTSUPP` if it is an IPv6 option of an IPv4 socket.
                 pub fn $get(&self) -> io::Result<$type> {
                     self.inner.$get()
                 }
@@ -204,7 +204,7 @@ impl UdpSocket {
     /// Leaves a group: see [`join_multicast_v4`](UdpSocket::join_multicast_v4).
     ///
     /// # Errors
-    /// `AddrNotAvailable` if the socket is not in the group, `ENODEV` if there is no such interface.
+    /// `AddrNotAvailable` if the socket is not in the group on this interface.
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.leave_multicast_v4(multiaddr, interface)
     }
@@ -212,7 +212,7 @@ impl UdpSocket {
     /// Leaves a group: see [`join_multicast_v6`](UdpSocket::join_multicast_v6).
     ///
     /// # Errors
-    /// `AddrNotAvailable` if the socket is not in the group, `ENODEV` if there is no such interface.
+    /// `AddrNotAvailable` if the socket is not in the group on this interface.
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.leave_multicast_v6(multiaddr, interface)
     }
@@ -237,7 +237,7 @@ impl UdpSocket {
     /// Sends a datagram to the connected address.
     ///
     /// # Errors
-    /// `NotConnected` or `EDESTADDRREQ` if the socket is not connected, otherwise as [`send_to`](UdpSocket::send_to).
+    /// `EDESTADDRREQ` if the socket is not connected, otherwise as [`send_to`](UdpSocket::send_to).
     ///
     /// # Cancellation
     /// This is a [cancellation point](crate::thread::JoinHandle::cancel).
