@@ -199,7 +199,7 @@ fn what_cannot_be_written_costs_nothing_else() {
     assert!(family.folder.join("full").is_symlink() && !std::fs::metadata("/dev/full").unwrap().is_file());
 }
 
-/// Whoever may write to the folder, too, can plant a link under a name that it can guess.
+/// Another user of the folder can plant a link under a name that can be guessed.
 #[test]
 fn a_planted_link_is_not_written_through() {
     let family = Family::new();

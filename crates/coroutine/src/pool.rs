@@ -103,7 +103,7 @@ impl StackPool {
         self.take_reserved(size)
     }
 
-    /// Gives a stack back for reuse.
+    /// Returns a stack to the pool for reuse.
     ///
     /// # Panics
     /// If the stack was taken from another pool.

@@ -129,7 +129,7 @@ impl Faulty {
         submitted
     }
 
-    /// Gives `operation` the result of its shadow, which is over.
+    /// Copies the result of the shadow, which is over, to `operation`.
     ///
     /// # Safety
     /// `operation` is in flight, and its shadow has completed.

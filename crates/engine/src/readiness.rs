@@ -199,7 +199,7 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
-    /// Gives the entry with the number of `source` to this identity. Only the operations that wait stay.
+    /// Moves the entry with the number of `source` to this identity. Only the operations that wait stay.
     #[cold]
     fn hand_over(&mut self, source: Source) {
         let entry = &mut self.entries[source.fd as usize];

@@ -86,7 +86,7 @@ fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// Gives and takes only some bytes at a time, as a kernel may.
+    /// Reads and writes only some bytes at a time, as a kernel may.
     struct Stingy {
         input: Vec<u8>,
         output: Vec<u8>,

@@ -201,7 +201,7 @@ impl Thread {
         &self.0
     }
 
-    /// Gives the thread its token, and wakes it if it is in [`park`]. Any thread may call this.
+    /// Makes the thread's token available, and wakes it if it is in [`park`]. Any thread may call this.
     #[inline]
     pub fn unpark(&self) {
         self.0.give_token();

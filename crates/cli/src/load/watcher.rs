@@ -392,7 +392,7 @@ impl Watcher {
         closed
     }
 
-    /// Gives the connections time for their last replies, then cancels the rest.
+    /// Waits for the last replies of the connections, for a time, then cancels the rest.
     fn leave(&mut self) {
         self.run.stop.store(true, Ordering::Relaxed);
         for connection in &self.connections {

@@ -84,7 +84,7 @@ impl BufferRing {
         }
     }
 
-    /// Gives buffer `id` to the kernel.
+    /// Hands buffer `id` to the kernel.
     ///
     /// # Safety
     /// Neither a reader nor the kernel has it.

@@ -1,4 +1,4 @@
-//! Who gets a descriptor's signals: the owner of the open socket, of which there is one.
+//! The owner of an open socket, which receives its signals. There is one.
 //!
 //! To ask whether there is an owner and to become it are two system calls. The threads of one process make them under a lock,
 //! [`OWNERSHIP`]. Another process, or code that knows nothing of this, can still become the owner after us.

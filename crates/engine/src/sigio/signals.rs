@@ -115,7 +115,7 @@ fn ours() -> libc::sigset_t {
     set
 }
 
-/// Gives our signals a handler that does nothing, once per process, unless the program has its own.
+/// Installs a handler that does nothing for our signals, once per process, unless the program has its own.
 fn handle_late() {
     extern "C" fn ignore(_: i32) {}
     static INSTALLED: Once = Once::new();

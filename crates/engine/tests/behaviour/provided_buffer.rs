@@ -109,7 +109,7 @@ pub(crate) fn a_cancel_that_comes_with_the_data_loses_nothing(rig: &mut Rig) {
     rig.engine.forget(near_source);
 }
 
-/// Who sends and is not read has to wait at some time, and nothing is lost of what was taken meanwhile.
+/// A sender that nobody reads has to wait at some time, and nothing that was received meanwhile is lost.
 pub(crate) fn nobody_is_read_far_ahead(rig: &mut Rig) {
     // A socket's buffer, about 200 KiB, and once more as much: the engine takes all that is there before it looks how much it has.
     const FAR_AHEAD: usize = 512 << 10;

@@ -340,7 +340,7 @@ fn take(stack_bytes: usize) -> Stack {
     taken.unwrap_or_else(|error| panic!("a coroutine has not started: {error}"))
 }
 
-/// Gives back a stack that [`take`] gave on this OS thread. One that comes after the end of the pool is lost.
+/// Returns a stack that [`take`] took on this OS thread. After the end of the pool, the stack is lost.
 fn give_back(stack: Stack) {
     let _ = STACKS.try_with(|stacks| {
         let pool = &mut stacks.borrow_mut().pool;

@@ -1,4 +1,4 @@
-//! Who holds which lock, and where it was taken: for deadlock reports.
+//! The holders of locks, and where each lock was taken: for deadlock reports.
 //!
 //! A lock tells [`taken`] and [`released`], by its address. In a release build this is one relaxed load and nothing else, unless
 //! `SWARD_DEADLOCK` asks for more; a lock that was taken before that is not known.
@@ -63,7 +63,7 @@ pub(crate) fn released(address: usize) {
     }
 }
 
-/// Who holds the lock at `address`, as far as it is known. From any thread.
+/// Returns the known holders of the lock at `address`. From any thread.
 pub(super) fn of(address: usize) -> Vec<Hold> {
     shard(address).as_ref().and_then(|holds| holds.get(&address)).cloned().unwrap_or_default()
 }
